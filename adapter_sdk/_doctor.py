@@ -1,0 +1,170 @@
+"""The checks of ``adapter-sdk doctor``: each looks at one thing and says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from adapter_sdk._elf import check_shared_library
+from adapter_sdk._installed import ROOT_VARIABLE, default_folder, plugin_files, scanned_folder
+from adapter_sdk.errors import LibraryUnusable
+from adapter_sdk.manager import LoadedPlugin, discover
+from adapter_sdk.versions import SUPPORTED_PADDLE, installed_paddle, matches
+
+__all__ = ["Check", "examine"]
+
+_PYTHON = ((3, 10), (3, 12))
+_SHARED_MEMORY = Path("/dev/shm")
+_SHARED_MEMORY_BYTES = 1 << 30
+_FALSE = ("0", "false", "off", "no")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report."""
+
+    level: Literal["ok", "warn", "error"]
+    subject: str
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Check]:
+    """Runs every check. Loads plugins; never imports Paddle."""
+    paddle = installed_paddle()
+    checks = [_python(), _paddle(paddle), _compiler()]
+    checks += _plugins(paddle)
+    checks += _libraries()
+    checks += _root()
+    checks += _flags()
+    return [*checks, _shared_memory()]
+
+
+def _python() -> Check:
+    here = ".".join(map(str, sys.version_info[:3]))
+    low, high = (".".join(map(str, version)) for version in _PYTHON)
+    if _PYTHON[0] <= sys.version_info[:2] <= _PYTHON[1]:
+        return Check("ok", "python", here)
+    level: Literal["warn", "error"] = "error" if sys.version_info[:2] < _PYTHON[0] else "warn"
+    return Check(level, "python", f"{here} is outside {low} to {high}", f"use Python {low} to {high}")
+
+
+def _paddle(installed: str | None) -> Check:
+    if installed is None:
+        remedy = f"pip install 'paddlepaddle{SUPPORTED_PADDLE}'; building a plugin needs no Paddle, running one does"
+        return Check("warn", "paddlepaddle", "not installed", remedy)
+    fault = _outside(installed, SUPPORTED_PADDLE)
+    if fault:
+        return Check("error", "paddlepaddle", fault, f"pip install 'paddlepaddle{SUPPORTED_PADDLE}'")
+    return Check("ok", "paddlepaddle", f"{installed} (supported: {SUPPORTED_PADDLE})")
+
+
+def _outside(installed: str, supported: str) -> str:
+    try:
+        return "" if matches(installed, supported) else f"{installed} is outside the supported {supported}"
+    except ValueError as error:
+        return f"{error} (supported: {supported})"
+
+
+def _compiler() -> Check:
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    for name in names:
+        found = shutil.which(name.split()[0])
+        if found:
+            return Check("ok", "compiler", found)
+    looked = ", ".join(names)
+    return Check(
+        "warn", "compiler", f"none found (looked for {looked})", "install g++ or clang++ to build native plugins"
+    )
+
+
+def _plugins(paddle: str | None) -> Iterator[Check]:
+    statuses = discover()
+    if not statuses:
+        yield Check("warn", "plugins", "none installed", "install a plugin's wheel into this Python environment")
+    owners: dict[str, str] = {}
+    for status in statuses:
+        subject = f"plugin {status.name}"
+        if status.plugin is None:
+            yield Check("error", subject, str(status.error))
+            continue
+        yield _plugin(subject, status.plugin, paddle)
+        kind = status.plugin.device.device_type
+        if kind in owners:
+            detail = f"claims the device type {kind!r}, as does plugin {owners[kind]}"
+            yield Check("error", subject, detail, "uninstall one of them")
+        owners.setdefault(kind, status.name)
+
+
+def _plugin(subject: str, plugin: LoadedPlugin, paddle: str | None) -> Check:
+    device = plugin.device
+    fault = _outside(paddle, device.paddle_versions) if paddle else ""
+    if fault:
+        return Check("error", subject, f"paddlepaddle {fault}", f"pip install 'paddlepaddle{device.paddle_versions}'")
+    detail = f"{plugin.distribution} {plugin.distribution_version}: {device.cards} cards, {len(plugin.kernels)} kernels"
+    return Check("ok", subject, detail)
+
+
+def _libraries() -> Iterator[Check]:
+    folder = scanned_folder()
+    if folder is None:
+        return
+    for file in plugin_files(folder):
+        try:
+            check_shared_library(file.resolve())
+        except LibraryUnusable as error:
+            detail = f"{file}: {error.fault}\n`import paddle` loads this file, and may fail on it"
+            yield Check("error", "library", detail, f"delete it, or {error.remedy}")
+        else:
+            yield Check("ok", "library", str(file))
+    if (folder / "__init__.py").exists():
+        detail = f"{folder / '__init__.py'} exists: wheels that ship this file overwrite each other"
+        yield Check("warn", "library", detail, "ask its vendor to install the .so alone")
+
+
+def _root() -> Iterator[Check]:
+    root = os.environ.get(ROOT_VARIABLE)
+    if root is None:
+        return
+    default = default_folder()
+    here = Path(root)
+    if not root or not here.is_dir():
+        yield Check("warn", ROOT_VARIABLE, f"{root!r} is no folder: Paddle finds no plugin", f"unset {ROOT_VARIABLE}")
+    shown = {file.resolve() for file in plugin_files(here if root else None)}
+    hidden = [file for file in plugin_files(default) if file.resolve() not in shown]
+    if hidden:
+        names = ", ".join(file.name for file in hidden)
+        yield Check("warn", ROOT_VARIABLE, f"{root} hides {names} of {default}", f"unset {ROOT_VARIABLE}")
+    elif root and here.is_dir():
+        yield Check("ok", ROOT_VARIABLE, root)
+
+
+def _flags() -> Iterator[Check]:
+    wrong = {
+        "FLAGS_enable_api_kernel_fallback": (True, "Paddle's CPU silently computes what the device lacks"),
+        "FLAGS_check_nan_inf": (True, "every kernel is followed by a check; timings mean nothing"),
+        "FLAGS_use_stride_kernel": (False, "views become copies, and need kernels that a plugin may not have"),
+        "FLAGS_enable_pir_api": (False, "static graphs run on Paddle's old executor, which no plugin is tested with"),
+    }
+    for flag, (bad, effect) in wrong.items():
+        value = os.environ.get(flag)
+        if value and (value.lower() not in _FALSE) == bad:
+            yield Check("warn", flag, f"is {value}: {effect}", f"unset {flag}")
+    if os.environ.get("GLOG_vmodule"):
+        yield Check("warn", "GLOG_vmodule", "is set: Paddle may abort at exit", "unset GLOG_vmodule")
+
+
+def _shared_memory() -> Check:
+    if not _SHARED_MEMORY.is_dir():
+        return Check("error", str(_SHARED_MEMORY), "missing", "mount a tmpfs there")
+    total = shutil.disk_usage(_SHARED_MEMORY).total
+    detail = f"{total / 2**20:.0f} MiB"
+    if total < _SHARED_MEMORY_BYTES:
+        remedy = "enlarge it, e.g. `docker run --shm-size=2g`"
+        return Check("warn", str(_SHARED_MEMORY), f"{detail}: too small for data loaders and collectives", remedy)
+    return Check("ok", str(_SHARED_MEMORY), detail)

@@ -1,0 +1,105 @@
+// Walks one or more arrays over a common index space, each with its own element strides (0 where it is broadcast).
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "adapter_sdk/tensor.h"
+
+namespace adapter::host {
+
+// Row-major strides of a contiguous tensor, in elements.
+inline Shape contiguous_strides(const Shape& shape) {
+  Shape strides;
+  strides.rank = shape.rank;
+  int64_t step = 1;
+  for (int i = shape.rank - 1; i >= 0; --i) {
+    strides[i] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+// Shape that all operands broadcast to (NumPy's rule). Throws InvalidArgument when they do not fit.
+inline Shape broadcast_shape(const Shape& a, const Shape& b) {
+  Shape result;
+  result.rank = a.rank > b.rank ? a.rank : b.rank;
+  for (int i = 1; i <= result.rank; ++i) {
+    const int64_t da = i <= a.rank ? a[a.rank - i] : 1;
+    const int64_t db = i <= b.rank ? b[b.rank - i] : 1;
+    if (da != db && da != 1 && db != 1)
+      throw InvalidArgument("shapes " + to_string(a) + " and " + to_string(b) + " do not broadcast");
+    result[result.rank - i] = da == 1 ? db : da;
+  }
+  return result;
+}
+
+// Strides with which a contiguous tensor of shape `from` is read over index space `to`: 0 along broadcast axes.
+inline Shape broadcast_strides(const Shape& from, const Shape& to) {
+  const Shape own = contiguous_strides(from);
+  Shape strides;
+  strides.rank = to.rank;
+  for (int i = 1; i <= to.rank; ++i) {
+    const bool moves = i <= from.rank && from[from.rank - i] != 1;
+    strides[to.rank - i] = moves ? own[from.rank - i] : 0;
+  }
+  return strides;
+}
+
+// An index space with N operands; axes of length 1 dropped and axes that run on contiguously merged, so that the inner
+// loop is as long as can be.
+template <int N>
+struct Walk {
+  Shape shape;
+  std::array<Shape, N> strides;
+
+  Walk(const Shape& space, const std::array<Shape, N>& operand_strides) {
+    for (int axis = 0; axis < space.rank; ++axis) {
+      if (space[axis] == 1) continue;
+      if (merges(space[axis], operand_strides, axis)) {
+        const int last = shape.rank - 1;
+        shape[last] *= space[axis];
+        for (int k = 0; k < N; ++k) strides[k][last] = operand_strides[k][axis];
+      } else {
+        shape.push_back(space[axis]);
+        for (int k = 0; k < N; ++k) strides[k].push_back(operand_strides[k][axis]);
+      }
+    }
+    if (shape.rank == 0) {
+      shape.push_back(1);
+      for (int k = 0; k < N; ++k) strides[k].push_back(0);
+    }
+  }
+
+  // Calls row(offsets, length) for every innermost row; operand k steps by inner_stride(k) within it.
+  template <typename Row>
+  void rows(Row&& row) const {
+    if (shape.numel() == 0) return;
+    const int inner = shape.rank - 1;
+    std::array<int64_t, N> offset{};
+    std::array<int64_t, kMaxRank> index{};
+    while (true) {
+      row(offset, shape[inner]);
+      int axis = inner - 1;
+      for (; axis >= 0; --axis) {
+        for (int k = 0; k < N; ++k) offset[k] += strides[k][axis];
+        if (++index[static_cast<size_t>(axis)] < shape[axis]) break;
+        index[static_cast<size_t>(axis)] = 0;
+        for (int k = 0; k < N; ++k) offset[k] -= strides[k][axis] * shape[axis];
+      }
+      if (axis < 0) return;
+    }
+  }
+
+  int64_t inner_stride(int k) const { return strides[static_cast<size_t>(k)][shape.rank - 1]; }
+
+ private:
+  bool merges(int64_t length, const std::array<Shape, N>& operand_strides, int axis) const {
+    if (shape.rank == 0) return false;
+    for (int k = 0; k < N; ++k)
+      if (strides[k][shape.rank - 1] != operand_strides[k][axis] * length) return false;
+    return true;
+  }
+};
+
+}  // namespace adapter::host

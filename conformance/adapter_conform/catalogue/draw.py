@@ -1,0 +1,139 @@
+"""Draws examples: hand-picked corner cases first, then hypothesis, always the same for the same seed. No Paddle."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import seed as with_seed
+from hypothesis import strategies as st
+
+from adapter_conform.catalogue.spec import Description, OperatorSpec
+from adapter_conform.catalogue.values import InputDescription, describe, tensor
+
+__all__ = ["SHAPES", "binary", "binary_corners", "draw", "seeds", "shapes", "unary", "unary_corners"]
+
+SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (), (1,), (0, 4), (7, 13), (2, 1, 3, 1), (1031,), (2, 64, 128))
+"""Corner shapes: plain, 0-D, size one, zero-size, odd and prime sides, unit sides, long and prime, LLaMA-like."""
+
+
+def draw(spec: OperatorSpec, dtype: str, count: int, seed: int) -> list[Description]:
+    """``count`` examples of ``spec`` for ``dtype``: its corner cases, then drawn ones, without repetition.
+
+    The seed picks both what is drawn and the values of the inputs. A small strategy may give fewer than ``count``.
+    """
+    own = zlib.crc32(f"{spec.name}/{dtype}".encode()) ^ (seed * 2654435761 % 2**32)
+    chosen: list[Description] = []
+    known: set[str] = set()
+    for description in [*spec.corners(dtype), *_generated(spec.name, dtype, count, own)]:
+        text = json.dumps(description, sort_keys=True)
+        if text in known:
+            continue
+        known.add(text)
+        numbered = {**description, "seed": (own + 7919 * len(chosen)) % 2**31}
+        chosen.append(numbered)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+@lru_cache(maxsize=4096)
+def _generated(name: str, dtype: str, count: int, seed: int) -> tuple[Description, ...]:
+    from adapter_conform.catalogue.registry import get
+
+    found: list[Description] = []
+
+    @with_seed(seed)
+    @settings(
+        database=None,
+        max_examples=count + 2,
+        phases=(Phase.generate,),
+        deadline=None,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(get(name).examples(dtype))
+    def collect(description: Description) -> None:
+        found.append(description)
+
+    collect()
+    return tuple(found)
+
+
+def seeds() -> st.SearchStrategy[int]:
+    """Stand-in seeds; :func:`draw` overwrites them with ones of its own."""
+    return st.just(1)
+
+
+def shapes(max_rank: int = 4, max_side: int = 9, min_rank: int = 0, min_side: int = 1) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(min_side, max_side), min_size=min_rank, max_size=max_rank)
+
+
+def unary(
+    regimes: Sequence[str] = ("normal",), attributes: st.SearchStrategy[dict[str, Any]] | None = None, **limits: int
+) -> Callable[[str], st.SearchStrategy[Description]]:
+    """One input of any shape, one of ``regimes``, with drawn ``attributes``."""
+
+    def strategy(dtype: str) -> st.SearchStrategy[Description]:
+        return st.builds(
+            lambda shape, regime, extra: describe(tensor(shape, regime), **extra),
+            shapes(**limits),
+            st.sampled_from(list(regimes)),
+            attributes if attributes is not None else st.just({}),
+        )
+
+    return strategy
+
+
+def unary_corners(
+    regimes: Sequence[str] = ("normal",), attributes: Sequence[dict[str, Any]] = ({},)
+) -> Callable[[str], list[Description]]:
+    """Each corner shape once; regimes and attributes take turns."""
+
+    def corners(dtype: str) -> list[Description]:
+        return [
+            describe(tensor(shape, regimes[i % len(regimes)]), **attributes[i % len(attributes)])
+            for i, shape in enumerate(SHAPES)
+        ]
+
+    return corners
+
+
+@st.composite
+def _broadcast_pair(draw_: st.DrawFn, left: str, right: str, attributes: dict[str, Any]) -> Description:
+    """Two shapes that broadcast against each other."""
+    full = draw_(st.lists(st.integers(1, 9), min_size=0, max_size=4))
+    pair: list[InputDescription] = []
+    for regime in (left, right):
+        keep = draw_(st.integers(0, len(full)))
+        shape = [side if draw_(st.integers(0, 3)) else 1 for side in full[len(full) - keep :]]
+        pair.append(tensor(shape, regime))
+    return describe(*pair, **attributes)
+
+
+def binary(left: str = "normal", right: str = "normal", **attributes: Any) -> Callable[[str], st.SearchStrategy[Description]]:
+    """Two inputs of shapes that broadcast, values from the two regimes."""
+    return lambda dtype: _broadcast_pair(left, right, attributes)
+
+
+BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((4, 6), (4, 6)),
+    ((2, 3, 5), (5,)),
+    ((), (3, 1)),
+    ((0, 4), (1, 4)),
+    ((7, 1, 3), (1, 5, 1)),
+    ((1,), (1,)),
+    ((2, 1, 17, 17), (2, 4, 1, 17)),
+    ((2, 64, 128), (2, 64, 1)),
+)
+
+
+def binary_corners(left: str = "normal", right: str = "normal", **attributes: Any) -> Callable[[str], list[Description]]:
+    """Equal shapes, broadcasts of all sorts, 0-D, zero-size, LLaMA-like."""
+    return lambda dtype: [
+        describe(tensor(first, left), tensor(second, right), **attributes) for first, second in BROADCASTS
+    ]

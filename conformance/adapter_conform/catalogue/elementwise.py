@@ -1,0 +1,239 @@
+"""Binary elementwise operators with broadcasting, and scaling by numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from adapter_conform.catalogue import bounds as b
+from adapter_conform.catalogue.bounds import Operand, value_of
+from adapter_conform.catalogue.draw import binary, binary_corners, unary, unary_corners
+from adapter_conform.catalogue.registry import register
+from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
+
+__all__ = ["unbroadcast"]
+
+NUMBERS = ("float32", "int32", "int64")
+
+
+def unbroadcast(gradient: Operand, like: Operand) -> Operand:
+    """Sums ``gradient`` over the axes along which ``like`` was broadcast."""
+    shape = value_of(like).shape
+    extra = value_of(gradient).ndim - len(shape)
+    axes = [*range(extra), *[i + extra for i, side in enumerate(shape) if side == 1]]
+    axes = [axis for axis in axes if value_of(gradient).shape[axis] != 1 or axis < extra]
+    summed = b.total(gradient, tuple(axes)) if axes else gradient
+    return b.move(lambda a: np.reshape(a, shape), summed)
+
+
+def _both(left: Any, right: Any) -> Any:
+    """Builds a gradient function from d/dleft and d/dright, each (x, y, out, dout) -> gradient before summing."""
+
+    def gradient(x: list[Operand], out: list[Operand], dout: list[Operand], _: Attributes) -> list[Operand]:
+        flow = b.move(lambda a: np.broadcast_to(a, value_of(out[0]).shape), dout[0])
+        return [unbroadcast(side(x[0], x[1], out[0], flow), x[i]) for i, side in enumerate((left, right))]
+
+    return gradient
+
+
+def _share_of_extreme(x: Operand, y: Operand, dout: Operand, larger: bool) -> tuple[Operand, Operand]:
+    """Paddle gives the gradient of maximum/minimum to the strict winner's side, ties to the second operand."""
+    first = value_of(x) > value_of(y) if larger else value_of(x) < value_of(y)
+    first = np.broadcast_to(first, value_of(dout).shape)
+    return b.move(lambda a: np.where(first, a, 0.0), dout), b.move(lambda a: np.where(first, 0.0, a), dout)
+
+
+register(
+    OperatorSpec(
+        name="add",
+        call=lambda paddle, t, a: paddle.add(t[0], t[1]),
+        oracle=lambda x, a: [x[0] + x[1]],
+        gradient=_both(lambda x, y, out, d: d, lambda x, y, out, d: d),
+        kind=Kind.ELEMENTWISE,
+        examples=binary(),
+        corners=binary_corners(),
+        dtypes=NUMBERS,
+        aliases=("paddle.add", "paddle.Tensor.__add__", "paddle.Tensor.__radd__", "paddle.Tensor.add"),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="subtract",
+        call=lambda paddle, t, a: paddle.subtract(t[0], t[1]),
+        oracle=lambda x, a: [x[0] - x[1]],
+        gradient=_both(lambda x, y, out, d: d, lambda x, y, out, d: -d),
+        kind=Kind.ELEMENTWISE,
+        examples=binary(),
+        corners=binary_corners(),
+        dtypes=NUMBERS,
+        aliases=("paddle.subtract", "paddle.Tensor.__sub__", "paddle.Tensor.subtract"),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="multiply",
+        call=lambda paddle, t, a: paddle.multiply(t[0], t[1]),
+        oracle=lambda x, a: [x[0] * x[1]],
+        gradient=_both(lambda x, y, out, d: d * y, lambda x, y, out, d: d * x),
+        kind=Kind.ELEMENTWISE,
+        examples=binary(),
+        corners=binary_corners(),
+        dtypes=NUMBERS,
+        aliases=("paddle.multiply", "paddle.Tensor.__mul__", "paddle.Tensor.__rmul__", "paddle.Tensor.multiply"),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="divide",
+        call=lambda paddle, t, a: paddle.divide(t[0], t[1]),
+        oracle=lambda x, a: [x[0] / x[1]],
+        gradient=_both(lambda x, y, out, d: d / y, lambda x, y, out, d: -(d * out / y)),
+        kind=Kind.ELEMENTWISE,
+        examples=binary("normal", "nonzero"),
+        corners=binary_corners("normal", "nonzero"),
+        aliases=("paddle.divide", "paddle.Tensor.__truediv__", "paddle.Tensor.divide"),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="maximum",
+        call=lambda paddle, t, a: paddle.maximum(t[0], t[1]),
+        oracle=lambda x, a: [b.maximum(x[0], x[1])],
+        gradient=_both(
+            lambda x, y, out, d: _share_of_extreme(x, y, d, True)[0],
+            lambda x, y, out, d: _share_of_extreme(x, y, d, True)[1],
+        ),
+        kind=Kind.EXACT,
+        examples=binary(),
+        corners=binary_corners(),
+        dtypes=NUMBERS,
+        aliases=("paddle.maximum",),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="minimum",
+        call=lambda paddle, t, a: paddle.minimum(t[0], t[1]),
+        oracle=lambda x, a: [b.minimum(x[0], x[1])],
+        gradient=_both(
+            lambda x, y, out, d: _share_of_extreme(x, y, d, False)[0],
+            lambda x, y, out, d: _share_of_extreme(x, y, d, False)[1],
+        ),
+        kind=Kind.EXACT,
+        examples=binary(),
+        corners=binary_corners(),
+        dtypes=NUMBERS,
+        aliases=("paddle.minimum",),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="floor_divide",
+        call=lambda paddle, t, a: paddle.floor_divide(t[0], t[1]),
+        oracle=lambda x, a: [np.floor_divide(x[0], x[1])],
+        kind=Kind.EXACT,
+        examples=binary("integers", "nonzero_integers"),
+        corners=binary_corners("integers", "nonzero_integers"),
+        dtypes=("int32", "int64"),
+        offered=(),
+        aliases=("paddle.floor_divide", "paddle.Tensor.__floordiv__"),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="remainder",
+        call=lambda paddle, t, a: paddle.remainder(t[0], t[1]),
+        oracle=lambda x, a: [np.remainder(x[0], x[1])],
+        kind=Kind.EXACT,
+        examples=binary("integers", "nonzero_integers"),
+        corners=binary_corners("integers", "nonzero_integers"),
+        dtypes=("int32", "int64"),
+        offered=(),
+        aliases=("paddle.remainder", "paddle.mod", "paddle.Tensor.__mod__"),
+    )
+)
+
+
+def _power_gradient(x: Operand, y: Operand, out: Operand, d: Operand) -> Operand:
+    return d * y * b.power(x, y - 1.0)
+
+
+register(
+    OperatorSpec(
+        name="elementwise_pow",
+        call=lambda paddle, t, a: paddle.pow(t[0], t[1]),
+        oracle=lambda x, a: [b.power(x[0], x[1])],
+        gradient=_both(_power_gradient, lambda x, y, out, d: d * b.log(x) * b.power(x, y)),
+        kind=Kind.ELEMENTWISE,
+        examples=binary("positive", "unit"),
+        corners=binary_corners("positive", "unit"),
+        aliases=("paddle.pow", "paddle.Tensor.__rpow__"),
+    )
+)
+
+
+EXPONENTS = (2.0, 3.0, -1.0, 0.5, -0.5, 1.0, 2.5, 0.0)
+
+register(
+    OperatorSpec(
+        name="pow",
+        call=lambda paddle, t, a: paddle.pow(t[0], a["y"]),
+        oracle=lambda x, a: [b.power(x[0], float(a["y"]))],
+        gradient=lambda x, out, d, a: [d[0] * float(a["y"]) * b.power(x[0], float(a["y"]) - 1.0)],
+        kind=Kind.ELEMENTWISE,
+        examples=unary(("positive",), st.fixed_dictionaries({"y": st.sampled_from(EXPONENTS)})),
+        corners=unary_corners(("positive",), [{"y": exponent} for exponent in EXPONENTS]),
+        aliases=("paddle.pow", "paddle.Tensor.pow", "paddle.Tensor.__pow__"),
+    )
+)
+
+
+def _scale(x: list[Operand], a: Attributes) -> list[Operand]:
+    if value_of(x[0]).dtype.kind != "f":  # whole numbers: the factor and the bias are whole too
+        scale, bias = int(a["scale"]), int(a["bias"])
+        return [((x[0] * scale + bias) if a["bias_after_scale"] else (x[0] + bias) * scale).astype(x[0].dtype)]
+    if a["bias_after_scale"]:
+        return [x[0] * float(a["scale"]) + float(a["bias"])]
+    return [(x[0] + float(a["bias"])) * float(a["scale"])]
+
+
+def _scale_examples(dtype: str) -> Any:
+    numbers = st.sampled_from([2.0, -1.0, 0.125, 3.0] if dtype.startswith("float") else [2.0, -1.0, 3.0])
+    biases = st.sampled_from([0.0, 1.0, -2.5] if dtype.startswith("float") else [0.0, 1.0, -2.0])
+    attributes = st.fixed_dictionaries({"scale": numbers, "bias": biases, "bias_after_scale": st.booleans()})
+    return unary(("normal",), attributes)(dtype)
+
+
+def _scale_corners(dtype: str) -> Any:
+    variants = [
+        {"scale": 2.0, "bias": 0.0, "bias_after_scale": True},
+        {"scale": -1.0, "bias": 1.0, "bias_after_scale": True},
+    ]
+    if dtype.startswith("float"):
+        variants.append({"scale": 0.1, "bias": 0.3, "bias_after_scale": False})
+    return unary_corners(("normal",), variants)(dtype)
+
+
+register(
+    OperatorSpec(
+        name="scale",
+        call=lambda paddle, t, a: paddle.scale(t[0], a["scale"], a["bias"], a["bias_after_scale"]),
+        oracle=_scale,
+        gradient=lambda x, out, d, a: [d[0] * float(a["scale"])],
+        grad_kernels=lambda a, dtype: [Kernel(("scale",), dtype)],
+        kind=Kind.ELEMENTWISE,
+        examples=_scale_examples,
+        corners=_scale_corners,
+        dtypes=NUMBERS,
+        aliases=("paddle.scale", "paddle.Tensor.__add__", "paddle.Tensor.__mul__", "paddle.Tensor.__sub__"),
+    )
+)

@@ -1,0 +1,173 @@
+"""The command line ``adapter-conform``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from adapter_conform.errors import ConformError, UsageProblem
+from adapter_conform.plan import DEFAULT_CASE_TIMEOUT, RunOptions
+from adapter_conform.states import ExitCode
+from adapter_conform.suites import DEFAULT_SUITES
+from adapter_conform.suites.base import PROFILES
+
+__all__ = ["cli", "main"]
+
+_EPILOG = """\b
+Examples:
+  adapter-conform --plugin refchip
+  adapter-conform --plugin refchip --suite ops --profile smoke -k "softmax and not grad"
+  adapter-conform --plugin refchip --replay calls.txt --jobs 2 --out replayed
+  adapter-conform --plugin acme --suite acme.checks:SUITE
+
+\b
+Exit codes:
+  0  conformant
+  1  not conformant: a case failed, crashed, hung or fell back, or a waiver is stale
+  2  usage error: nothing has run
+  3  inconclusive: nothing failed, but not everything was proved (nothing executed is 3, never 0)
+
+\b
+Output in DIR: report.html, results.json, results.jsonl (a line a case, as it ends), junit.xml, logs/.
+Files of an older run in DIR are kept under a name with its time.
+"""
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option("--plugin", metavar="NAME", help="The device plugin to judge, see `adapter-sdk devices`.")
+@click.option(
+    "--suite",
+    "suite_names",
+    metavar="NAMES",
+    help=f"Suites to run, joined by commas; package.module:OBJECT names one of your own.  [default: "
+    f"{','.join(DEFAULT_SUITES)}; only replay when --replay is given]",
+)
+@click.option("--profile", type=click.Choice(PROFILES), default="standard", show_default=True, help="How much to plan.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    metavar="DIR",
+    help="Where reports go.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Worker processes at a time."
+)
+@click.option(
+    "--case-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_CASE_TIMEOUT,
+    show_default=True,
+    metavar="S",
+    help="Seconds before a case counts as hung; some cases set a limit of their own.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Of all inputs.")
+@click.option(
+    "-k",
+    "expression",
+    metavar="EXPR",
+    help="Run only cases whose id matches: words with and, or, not, parentheses; or one full id.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    metavar="FILE",
+    help="Also judge the recorded API calls in FILE (suite replay).",
+)
+@click.option("--list", "list_only", is_flag=True, help="Print the ids of the planned cases and run nothing.")
+@click.pass_context
+def cli(
+    context: click.Context,
+    plugin: str | None,
+    suite_names: str | None,
+    profile: str,
+    out: Path,
+    jobs: int,
+    case_timeout: float,
+    seed: int,
+    expression: str | None,
+    replay: Path | None,
+    list_only: bool,
+) -> None:
+    """Judges a PaddlePaddle device plugin: runs it case by case in worker processes, with CPU fallback off, and says
+    what was proved."""
+    if context.invoked_subcommand is not None:
+        return
+    if not plugin:
+        raise click.UsageError("say which plugin to judge: --plugin NAME (`adapter-sdk devices` lists those installed)")
+    options = RunOptions(
+        plugin=plugin,
+        suites=_suites(suite_names, replay),
+        profile=profile,
+        seed=seed,
+        out=out,
+        jobs=jobs,
+        case_timeout=case_timeout,
+        expression=expression,
+        replay=replay,
+    )
+    if list_only:
+        _list(options)
+    else:
+        from adapter_conform.run import run
+
+        context.exit(int(run(options, Console(highlight=False))))
+
+
+def _suites(given: str | None, replay: Path | None) -> tuple[str, ...]:
+    if given is None:
+        return DEFAULT_SUITES if replay is None else ("replay",)
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    if not names:
+        raise click.UsageError("--suite names no suite")
+    if replay is not None and "replay" not in names:
+        names += ("replay",)
+    if replay is None and "replay" in names:
+        raise click.UsageError("suite replay needs --replay FILE")
+    return names
+
+
+def _list(options: RunOptions) -> None:
+    from adapter_conform.run import list_cases
+
+    plan = list_cases(options)
+    for planned in plan.cases:
+        reason = "" if planned.case.not_run is None else f"\tnot run: {planned.case.not_run}"
+        click.echo(planned.case.id + reason)
+    click.echo(f"{len(plan.cases)} of {plan.available} cases", err=True)
+
+
+def main() -> NoReturn:
+    """Entry point. Python's own exit status 1 would claim "not conformant", so nothing is left to end with it."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    try:
+        return int(cli.main(prog_name="adapter-conform", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE_ERROR
+    except UsageProblem as error:
+        click.echo(f"Error: {error}", err=True)
+        return ExitCode.USAGE_ERROR
+    except ConformError as error:
+        click.echo(f"Error: {error}", err=True)
+        return ExitCode.INCONCLUSIVE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted before anything ran.", err=True)
+        return ExitCode.INCONCLUSIVE
+    except Exception:
+        traceback.print_exc()
+        click.echo("Error: adapter-conform itself broke down; this says nothing about the plugin.", err=True)
+        return ExitCode.INCONCLUSIVE

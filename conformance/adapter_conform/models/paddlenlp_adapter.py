@@ -1,0 +1,130 @@
+"""PaddleNLP behind one door: the only module that imports it, and the place for what mends it on a newer Paddle.
+
+Nothing is imported before :func:`build_llama` is called, so that cases can be planned where PaddleNLP is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from adapter_conform.models.shape import LlamaShape
+from adapter_conform.models.weights import Weights, paddle_layout
+
+__all__ = ["build_llama", "forward_logits", "forward_loss", "load_llama_weights", "why_unavailable"]
+
+_NEEDED = ("paddlenlp", "safetensors")
+
+
+def why_unavailable() -> str | None:
+    """Why models cannot be built here, and what to do; ``None`` where they can. Imports nothing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return f"{' and '.join(missing)} not installed; install adapter-sdk[models]: pip install 'adapter-sdk[models]'"
+
+
+def build_llama(paddle: ModuleType, shape: LlamaShape) -> Any:
+    """A ``LlamaForCausalLM`` on Paddle's current device, without dropout or cache, its matrices zero.
+
+    The weights are to come from a file (:func:`load_llama_weights`), so none are drawn: the device needs no random
+    kernels.
+    """
+    transformers = _import_quietly("paddlenlp.transformers")
+    model_utils = _import_quietly("paddlenlp.transformers.model_utils")
+    config = transformers.LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        max_position_embeddings=shape.positions,
+        rms_norm_eps=shape.norm_epsilon,
+        rope_theta=shape.rope_theta,
+        tie_word_embeddings=False,
+        use_cache=False,
+    )
+    with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
+        return transformers.LlamaForCausalLM(config)
+
+
+def load_llama_weights(model: Any, weights: Weights) -> None:
+    """Copies ``weights`` (Hugging Face names and layout) into ``model``.
+
+    Raises:
+        ValueError: a name or a shape has no counterpart; the message lists all that do not fit.
+    """
+    targets = model.state_dict()
+    arrays = paddle_layout(weights, base="llama")
+    faults = [f"{name}: only in the model" for name in sorted(targets.keys() - arrays.keys())]
+    faults += [f"{name}: only in the weights" for name in sorted(arrays.keys() - targets.keys())]
+    for name in sorted(targets.keys() & arrays.keys()):
+        if tuple(targets[name].shape) != arrays[name].shape:
+            faults.append(f"{name}: {tuple(targets[name].shape)} in the model, {arrays[name].shape} in the weights")
+    if faults:
+        raise ValueError("the weights do not fit the model:\n  " + "\n  ".join(faults))
+    for name, array in arrays.items():
+        targets[name].set_value(np.ascontiguousarray(array))
+
+
+def forward_loss(model: Any, inputs: Any, labels: Any) -> Any:
+    """Mean cross entropy, a scalar tensor, by the model's own criterion.
+
+    ``inputs`` and ``labels`` are int64 tensors [rows, length]; PaddleNLP wants labels shifted by the caller.
+    """
+    return _first(model(input_ids=inputs, labels=labels))
+
+
+def forward_logits(outputs: Any) -> Any:
+    """The logits, float32 [rows, length, vocabulary], among what a forward pass without labels returned."""
+    return _first(outputs)
+
+
+def _first(outputs: Any) -> Any:
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+
+
+def _import_quietly(name: str) -> ModuleType:
+    """Imports without PaddleNLP's log lines and its dependencies' deprecation warnings, which concern no vendor."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = importlib.import_module(name)
+        importlib.import_module("paddlenlp.utils.log").logger.set_level("ERROR")
+    return module
+
+
+@contextmanager
+def _zero_initializer(paddle: ModuleType) -> Iterator[None]:
+    initializer = paddle.nn.initializer
+    initializer.set_global_initializer(initializer.Constant(0.0))
+    try:
+        yield
+    finally:
+        initializer.set_global_initializer(None)
+
+
+@contextmanager
+def _einsum_of_basic_operators() -> Iterator[None]:
+    """Lets Paddle compose ``einsum`` of basic operators, as it can by itself.
+
+    The rotary tables are one outer product, written as an einsum: no reason to demand a general einsum of a device.
+    """
+    switch = "FLAGS_new_einsum"
+    before = os.environ.get(switch)
+    os.environ[switch] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before

@@ -1,0 +1,166 @@
+"""What a run is asked to do, and the cases that come of it. No Paddle, no device."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapter_conform.cases import Case
+from adapter_conform.errors import ConformError, UsageProblem
+from adapter_conform.jsondata import compact, jsonable
+from adapter_conform.selection import select_ids
+from adapter_conform.suites import load_suite
+from adapter_conform.suites.base import PlanRequest, SessionProvider, Suite
+
+if TYPE_CHECKING:
+    from adapter_sdk.manager import LoadedPlugin
+
+__all__ = [
+    "DEFAULT_CASE_TIMEOUT",
+    "LoadedSuite",
+    "Plan",
+    "PlannedCase",
+    "RunOptions",
+    "load_suites",
+    "make_plan",
+    "nearest_ids",
+]
+
+DEFAULT_CASE_TIMEOUT = 60.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The command line, checked. ``suites`` holds names as the user gave them."""
+
+    plugin: str
+    suites: tuple[str, ...]
+    profile: str
+    seed: int
+    out: Path
+    jobs: int = 1
+    case_timeout: float = DEFAULT_CASE_TIMEOUT
+    expression: str | None = None
+    replay: Path | None = None
+
+    def repro(self, suite: str, case_id: str) -> str:
+        """A shell command that reruns one case alone."""
+        words = ["adapter-conform", "--plugin", self.plugin, "--profile", self.profile, "--seed", str(self.seed)]
+        words += ["--suite", suite]
+        if self.replay is not None and suite == "replay":
+            words += ["--replay", str(self.replay)]
+        if self.case_timeout != DEFAULT_CASE_TIMEOUT:
+            words += ["--case-timeout", f"{self.case_timeout:g}"]
+        return shlex.join([*words, "-k", case_id])
+
+
+@dataclass(frozen=True)
+class LoadedSuite:
+    spec: str
+    suite: Suite
+
+    @property
+    def session_provider(self) -> SessionProvider | None:
+        return self.suite if isinstance(self.suite, SessionProvider) else None
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    index: int
+    """Position in the plan; reports are in this order."""
+    spec: str
+    """How a worker finds the suite."""
+    case: Case
+    repro: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    cases: tuple[PlannedCase, ...]
+    available: int
+    """Cases before ``-k``."""
+
+
+def load_suites(specs: Sequence[str]) -> list[LoadedSuite]:
+    """The suites, each once, in the order given.
+
+    Raises:
+        UsageProblem: one cannot be loaded, or they do not agree on what to open.
+    """
+    loaded = [LoadedSuite(spec, load_suite(spec)) for spec in dict.fromkeys(specs)]
+    providers = {suite.spec for suite in loaded if suite.session_provider is not None}
+    if providers and len(loaded) > 1:
+        raise UsageProblem(
+            f"suite {', '.join(sorted(providers))} opens a session of its own and cannot run together with others\n"
+            "Give it a run of its own: --suite with this name alone."
+        )
+    return loaded
+
+
+def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: LoadedPlugin) -> Plan:
+    """Asks every suite for its cases and keeps those that ``-k`` selects.
+
+    Raises:
+        UsageProblem: a suite refuses the request (a malformed replay file...), or ``-k`` cannot be read.
+        ConformError: a suite broke down or gave cases that cannot be run.
+    """
+    request = PlanRequest(plugin=plugin, profile=options.profile, seed=options.seed, replay=options.replay)
+    found = [(suite.spec, case) for suite in suites for case in _cases_of(suite, request)]
+    _check_unique([case for _, case in found])
+    chosen = found
+    if options.expression is not None:
+        selected = select_ids(options.expression, (case.id for _, case in found))
+        chosen = [(spec, case) for spec, case in found if case.id in selected]
+    cases = [PlannedCase(index, spec, case, options.repro(spec, case.id)) for index, (spec, case) in enumerate(chosen)]
+    return Plan(tuple(cases), available=len(found))
+
+
+def nearest_ids(expression: str, ids: Sequence[str]) -> list[str]:
+    """Up to three ids that resemble an expression which selected nothing."""
+    return difflib.get_close_matches(expression, ids, n=3, cutoff=0.5)
+
+
+def _cases_of(loaded: LoadedSuite, request: PlanRequest) -> list[Case]:
+    try:
+        cases = list(loaded.suite.plan(request))
+    except ConformError:
+        raise
+    except (ValueError, OSError) as error:  # the request is at fault: a malformed file, an unknown name...
+        raise UsageProblem(f"suite {loaded.spec!r} cannot plan: {type(error).__name__}: {error}") from error
+    except Exception as error:
+        raise ConformError(
+            f"suite {loaded.spec!r} broke down while planning: {type(error).__name__}: {error}{_where(error)}\n"
+            "This is a fault of the suite or of the plugin's declarations, not of the command line."
+        ) from error
+    for case in cases:
+        _check_case(loaded, case)
+    return cases
+
+
+def _check_case(loaded: LoadedSuite, case: Case) -> None:
+    if case.suite != loaded.suite.name:
+        raise ConformError(f"suite {loaded.suite.name!r} planned {case.id!r} in the name of suite {case.suite!r}")
+    try:
+        compact(jsonable(case.payload))
+    except (TypeError, ValueError) as error:
+        raise ConformError(f"case {case.id!r} of suite {loaded.spec!r} cannot travel to a worker: {error}") from error
+
+
+def _check_unique(cases: Sequence[Case]) -> None:
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            raise ConformError(f"two planned cases have the id {case.id!r} (suite {case.suite!r}); ids must be unique")
+        seen.add(case.id)
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"

@@ -1,0 +1,195 @@
+"""Arithmetic with broadcasting, elementary functions and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from adapter_conform.catalogue import bounds
+from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
+from adapter_conform.catalogue.precision import is_float, numpy_dtype
+from adapter_conform.catalogue.spec import Kernel, kernel
+from adapter_conform.replay.apis.table import Arguments, Refusal, add, dtype_name, signature
+from adapter_conform.replay.inputs import NONZERO, POSITIVE, UNIT, Fill, among
+from adapter_conform.replay.syntax import TensorArg, Value
+
+__all__ = ["promoted", "silu"]
+
+_WIDTH = ("float16", "bfloat16", "float32", "float64")
+
+
+def promoted(x: Value, y: Value) -> str:
+    """The dtype of ``x op y``: floats beat integers; an integer tensor that meets a float number becomes float32."""
+    tensors = [value.dtype for value in (x, y) if isinstance(value, TensorArg)]
+    floats = [dtype for dtype in tensors if is_float(dtype)]
+    if not tensors:
+        raise Refusal("no tensor among the operands")
+    if floats:
+        return max(floats, key=_WIDTH.index)
+    if any(isinstance(value, float) for value in (x, y)):
+        return "float32"
+    if len(set(tensors)) > 1:
+        raise Refusal("operands of two different integer dtypes")
+    return tensors[0]
+
+
+def _promoted(a: Arguments) -> str:
+    return promoted(a.x, a.y)
+
+
+def _quotient(a: Arguments) -> str:
+    dtype = promoted(a.x, a.y)
+    return dtype if is_float(dtype) else "float32"
+
+
+def _operands(a: Arguments, dtype: str) -> tuple[Any, Any]:
+    """x and y in one number system: Tracked for a floating ``dtype``, else integers of that dtype."""
+    if is_float(dtype):
+        return tuple(v if isinstance(v, Tracked) else a.arithmetic_of(v) for v in (a.x, a.y))  # type: ignore[return-value]
+    return tuple(np.asarray(v, dtype=numpy_dtype(dtype)) for v in (a.x, a.y))  # type: ignore[return-value]
+
+
+def _binary(
+    names: str,
+    operator: str,
+    compute: Callable[[Any, Any], Operand],
+    number_kernels: str,
+    fills: Callable[[Arguments], Mapping[str, Fill]] = lambda _: {},
+    dtype: Callable[[Arguments], str] = _promoted,
+) -> None:
+    """``number_kernels``: what Paddle calls when one side is a bare number."""
+
+    def kernels(a: Arguments) -> list[Kernel]:
+        number = isinstance(a.x, (int, float)) or isinstance(a.y, (int, float))
+        return [kernel(number_kernels if number else operator, dtype(a))]
+
+    add(
+        names,
+        operator,
+        signature("x", "y", name=None),
+        lambda a: compute(*_operands(a, dtype(a.plan))),
+        kernels=kernels,
+        fills=fills,
+        dtype=dtype,
+    )
+
+
+_binary("Tensor.__add__ Tensor.__radd__ add", "add", lambda x, y: x + y, "scale")
+_binary("Tensor.__sub__ subtract", "subtract", lambda x, y: x - y, "scale")
+_binary("Tensor.__rsub__", "subtract", lambda x, y: y - x, "scale")
+_binary("Tensor.__mul__ Tensor.__rmul__ multiply", "multiply", lambda x, y: x * y, "scale")
+_binary(
+    "Tensor.__truediv__ divide",
+    "divide",
+    lambda x, y: x / y,
+    "div_scale|scale|divide",
+    lambda _: {"y": NONZERO},
+    _quotient,
+)
+_binary("Tensor.__rtruediv__", "divide", lambda x, y: y / x, "divide", lambda _: {"x": NONZERO}, _quotient)
+
+
+def _power_fills(a: Arguments) -> dict[str, Fill]:
+    """Any base for a small whole exponent, a positive one else."""
+    if isinstance(a.y, (int, float)) and float(a.y).is_integer() and 0 <= a.y <= 4:
+        return {}
+    return {"x": POSITIVE}
+
+
+def _float_power(a: Arguments) -> str:
+    dtype = promoted(a.x, a.y)
+    if not is_float(dtype):
+        raise Refusal("power of integers")
+    return dtype
+
+
+_binary("Tensor.pow Tensor.__pow__ pow", "elementwise_pow", bounds.power, "pow", _power_fills, _float_power)
+_binary(
+    "Tensor.__rpow__",
+    "elementwise_pow",
+    lambda x, y: bounds.power(y, x),
+    "elementwise_pow",
+    lambda _: {"x": UNIT},  # exponents as rotary embeddings have them; more would overflow for large bases
+    _float_power,
+)
+
+
+def silu(x: Tracked) -> Tracked:
+    """``x / (1 + exp(-x))``."""
+    return x / (1.0 + bounds.exp(-x))
+
+
+def _log_sigmoid(x: Tracked) -> Operand:
+    return bounds.minimum(x, 0.0) - bounds.log1p(bounds.exp(-bounds.magnitude(x)))
+
+
+def _gelu(a: Arguments) -> Tracked:
+    x = a.x
+    if not a.approximate:
+        return 0.5 * x * (1.0 + bounds.erf(x * 0.5**0.5))  # type: ignore[no-any-return]
+    return 0.5 * x * (1.0 + bounds.tanh((x + 0.044715 * (x * x * x)) * (2.0 / np.pi) ** 0.5))  # type: ignore[no-any-return]
+
+
+def _swiglu(a: Arguments) -> Tracked:
+    half = a.x.shape[-1] // 2
+    gate, linear = (a.x[..., :half], a.x[..., half:]) if a.y is None else (a.x, a.y)
+    return silu(gate) * linear
+
+
+def _unary(names: str, operator: str, compute: Callable[[Any], Operand], fill: Fill | None = None) -> None:
+    fills = {} if fill is None else {"x": fill}
+    add(names, operator, signature("x", name=None), lambda a: compute(a.x), fills=lambda _: fills)
+
+
+_unary("Tensor.__neg__", "scale", lambda x: -x)
+_unary("abs Tensor.abs", "abs", bounds.magnitude)
+_unary("sin Tensor.sin", "sin", bounds.sin)
+_unary("cos Tensor.cos", "cos", bounds.cos)
+_unary("exp Tensor.exp", "exp", bounds.exp)
+_unary("tanh Tensor.tanh", "tanh", bounds.tanh)
+_unary("log Tensor.log", "log", bounds.log, POSITIVE)
+_unary("sqrt Tensor.sqrt", "sqrt", bounds.root, POSITIVE)
+_unary("rsqrt Tensor.rsqrt", "rsqrt", bounds.inverse_root, POSITIVE)
+_unary("nn.functional.sigmoid", "sigmoid", lambda x: 1.0 / (1.0 + bounds.exp(-x)))
+_unary("nn.functional.silu", "silu", silu)
+_unary("nn.functional.log_sigmoid", "logsigmoid", _log_sigmoid)
+_unary("Tensor.clone assign", "assign", lambda x: x)
+add("nn.functional.gelu", "gelu", signature("x", approximate=False, name=None), _gelu)
+add("incubate.nn.functional.swiglu", "swiglu", signature("x", y=None, name=None), _swiglu)
+add(
+    "increment",
+    "increment",
+    signature("x", value=1.0, name=None),
+    lambda a: np.asarray(value_of(a.x) + a.value, dtype=numpy_dtype(a.plan.x.dtype)),
+    mutates="x",
+)
+
+
+def _cast_kernels(a: Arguments) -> list[Kernel]:
+    return [kernel("cast", a.x.dtype)]
+
+
+def _cast_dtype(a: Arguments) -> str:
+    target = dtype_name(a.dtype, a.x.dtype)
+    return target if is_float(target) or not is_float(a.x.dtype) else str(a.x.dtype)
+
+
+def _cast(a: Arguments) -> Operand:
+    """Rounded once, to nearest even, or towards zero for integers: exact in every bit."""
+    target = numpy_dtype(dtype_name(a.plan.dtype, a.plan.x.dtype))
+    with np.errstate(over="ignore"):
+        return value_of(a.x).astype(target)
+
+
+def _astype_dtype(a: Arguments) -> str:
+    if dtype_name(a.dtype, a.x.dtype) == a.x.dtype:
+        raise Refusal("astype to the tensor's own dtype returns the tensor itself: there is nothing to judge")
+    return _cast_dtype(a)
+
+
+_ZEROS = {"x": among(0.0)}
+_CAST = signature("x", "dtype")
+add("cast Tensor.cast", "cast", _CAST, _cast, kernels=_cast_kernels, fills=lambda _: _ZEROS, dtype=_cast_dtype)
+add("Tensor.astype", "cast", _CAST, _cast, kernels=_cast_kernels, fills=lambda _: _ZEROS, dtype=_astype_dtype)

@@ -1,0 +1,158 @@
+"""The outcome of a whole run, and its form as ``results.json``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapter_conform.cases import Record
+from adapter_conform.plan import RunOptions
+from adapter_conform.states import EXECUTED, EXIT_CODES, ExitCode, State, Verdict, decide
+
+__all__ = ["KernelRow", "RunResult", "build_summary", "count_states", "executed_kernels", "kernel_rows", "of_suite"]
+
+
+@dataclass
+class RunResult:
+    """Everything that the reports are made of. ``records`` are in the order of the plan."""
+
+    options: RunOptions
+    suite_names: Sequence[str]
+    records: Sequence[Record]
+    available: int
+    """Cases before ``-k``."""
+    plugin: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    kernels: Sequence[Mapping[str, Any]]
+    started: str
+    """ISO 8601, UTC."""
+    elapsed_s: float
+    waivers: Sequence[str] = ()
+    """Those that the plugin declares, in words."""
+    stale_waivers: Sequence[str] = ()
+    suspicions: Sequence[str] = ()
+    stopped: str | None = None
+    """Why the run ended early."""
+    _counts: dict[State, int] | None = field(default=None, repr=False)
+
+    @property
+    def counts(self) -> dict[State, int]:
+        if self._counts is None:
+            self._counts = count_states(self.records)
+        return self._counts
+
+    @property
+    def executed(self) -> int:
+        return sum(self.counts[state] for state in EXECUTED)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the records, made worse by stale waivers and by what happened outside of any case."""
+        verdict = decide(self.counts)
+        if self.stale_waivers:
+            return Verdict.NOT_CONFORMANT
+        if verdict is Verdict.CONFORMANT and (self.suspicions or self.stopped is not None):
+            return Verdict.INCONCLUSIVE
+        return verdict
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return EXIT_CODES[self.verdict]
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """What the plugin declares, what Paddle holds, and what ran, for one operator and dtype."""
+
+    operator: str
+    dtype: str
+    declared: bool
+    registration: str
+    refusal: str
+    in_paddle_registry: bool
+    calls: int
+    accumulator: str
+    provenance: str
+
+
+def count_states(records: Iterable[Record]) -> dict[State, int]:
+    """A number for every state, zero included."""
+    found = Counter(record.state for record in records)
+    return {state: found[state] for state in State}
+
+
+def executed_kernels(records: Iterable[Record]) -> Counter[tuple[str, str]]:
+    """Proved calls by (operator, dtype), summed over ``details["kernels"]`` of the records."""
+    calls: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        kernels = record.details.get("kernels")
+        for key, count in kernels.items() if isinstance(kernels, Mapping) else ():
+            operator, _, dtype = str(key).rpartition("/")
+            calls[(operator, dtype)] += int(count)
+    return calls
+
+
+def kernel_rows(result: RunResult) -> list[KernelRow]:
+    """Declared, registered and executed, side by side. Executed kernels that nobody declared come last."""
+    calls = executed_kernels(result.records)
+    rows = []
+    for kernel in result.kernels:
+        key = (str(kernel["operator"]), str(kernel["dtype"]))
+        rows.append(
+            KernelRow(
+                *key,
+                declared=True,
+                registration=str(kernel["registration"] or ""),
+                refusal=str(kernel["refusal"] or ""),
+                in_paddle_registry=bool(kernel["in_paddle_registry"]),
+                calls=calls.pop(key, 0),
+                accumulator=str(kernel["accumulator"] or ""),
+                provenance=str(kernel["provenance"] or ""),
+            )
+        )
+    undeclared = [KernelRow(*key, False, "", "", False, count, "", "") for key, count in sorted(calls.items())]
+    return sorted(rows, key=lambda row: (row.operator, row.dtype)) + undeclared
+
+
+def build_summary(result: RunResult) -> dict[str, Any]:
+    """The content of ``results.json``."""
+    options = result.options
+    rows = kernel_rows(result)
+    return {
+        "format": 1,
+        "verdict": result.verdict.value,
+        "exit_code": int(result.exit_code),
+        "planned": len(result.records),
+        "executed": result.executed,
+        "counts": _plain(result.counts),
+        "plugin": dict(result.plugin),
+        "environment": dict(result.environment),
+        "seed": options.seed,
+        "elapsed_s": round(result.elapsed_s, 3),
+        "suites": list(result.suite_names),
+        "by_suite": {name: _plain(count_states(of_suite(result.records, name))) for name in result.suite_names},
+        "profile": options.profile,
+        "selection": {"expression": options.expression, "available": result.available},
+        "replay": None if options.replay is None else str(options.replay),
+        "started": result.started,
+        "stopped": result.stopped,
+        "suspicions": list(result.suspicions),
+        "waivers": list(result.waivers),
+        "stale_waivers": list(result.stale_waivers),
+        "kernels": {
+            "declared": sum(row.declared for row in rows),
+            "registered": sum(row.in_paddle_registry for row in rows),
+            "executed": sum(row.calls > 0 for row in rows),
+            "rows": [vars(row) for row in rows],
+        },
+    }
+
+
+def of_suite(records: Iterable[Record], name: str) -> list[Record]:
+    return [record for record in records if record.suite == name]
+
+
+def _plain(counts: Mapping[State, int]) -> dict[str, int]:
+    return {state.value: number for state, number in counts.items()}

@@ -1,0 +1,125 @@
+"""What a person sees: progress while the run goes on, and its outcome at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from adapter_conform.cases import Record
+from adapter_conform.report.folder import OutputFolder
+from adapter_conform.report.junit import describe_figure
+from adapter_conform.report.summary import RunResult, count_states, of_suite
+from adapter_conform.states import BAD, State, Verdict
+
+__all__ = ["ProgressView", "print_outcome"]
+
+_LINE_SECONDS = 10.0
+"""Between two progress lines where the output is not a terminal."""
+_MAX_FAILURES = 10
+_MAX_REASONS = 5
+_STYLES = {Verdict.CONFORMANT: "bold green", Verdict.NOT_CONFORMANT: "bold red", Verdict.INCONCLUSIVE: "bold yellow"}
+
+
+class ProgressView:
+    """Counts records as they come: a live bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, planned: int) -> None:
+        self._console = console
+        self._planned = planned
+        self._counts: Counter[State] = Counter()
+        self._started = self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True)
+            self._task = self._bar.add_task("starting workers", total=planned)
+
+    def __enter__(self) -> ProgressView:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def add(self, record: Record) -> None:
+        self._counts[record.state] += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, description=self._states())
+
+    def tick(self) -> None:
+        """Prints a line where there is no bar and the last line is old enough."""
+        now = time.monotonic()
+        if self._bar is None and now - self._last_line >= _LINE_SECONDS:
+            self._last_line = now
+            elapsed, done = now - self._started, sum(self._counts.values())
+            left = f", about {elapsed / done * (self._planned - done):.0f} s left" if done else ""
+            self._console.out(f"[{done}/{self._planned}] {self._states()}, {elapsed:.0f} s{left}", highlight=False)
+
+    def _states(self) -> str:
+        return (
+            ", ".join(f"{self._counts[state]} {state.value}" for state in State if self._counts[state])
+            or "no result yet"
+        )
+
+
+def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> None:
+    """Verdict, counts by suite, first failures with the command that reruns each, and where the report lies."""
+    console.print(_table(result))
+    _print_failures(console, [record for record in result.records if record.state in BAD])
+    _print_reasons(console, [record for record in result.records if record.state in (State.NOT_RUN, State.VACUOUS)])
+    for line in (
+        *result.suspicions,
+        *(f"stale {text}: it covered no failure; remove it" for text in result.stale_waivers),
+    ):
+        console.print(Text(line, style="yellow"))
+    if result.stopped is not None:
+        console.print(Text(f"The run was stopped: {result.stopped}", style="yellow"))
+    verdict = Text(f"{result.options.plugin}: {result.verdict.value}", style=_STYLES[result.verdict])
+    verdict.append(f"  ({result.executed} of {len(result.records)} planned cases executed", style="not bold")
+    if result.options.expression is not None:
+        verdict.append(f", {result.available} without -k", style="not bold")
+    verdict.append(f", {result.elapsed_s:.1f} s, exit code {int(result.exit_code)})", style="not bold")
+    console.print(verdict)
+    console.print(Text(f"report: {folder.html}"), soft_wrap=True)
+
+
+def _table(result: RunResult) -> Table:
+    shown = [state for state in State if result.counts[state]]
+    table = Table("suite", *(state.value for state in shown), "planned")
+    for name in result.suite_names:
+        records = of_suite(result.records, name)
+        counts = count_states(records)
+        table.add_row(name, *(str(counts[state]) for state in shown), str(len(records)))
+    return table
+
+
+def _print_failures(console: Console, bad: Sequence[Record]) -> None:
+    for record in bad[:_MAX_FAILURES]:
+        console.print(Text(f"{record.state.value} {record.id}", style="red"), soft_wrap=True)
+        for line in record.message.strip().splitlines()[:3]:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        for figure in record.errors:
+            if not figure.passed:
+                console.print(Text(f"  {describe_figure(figure)}"), soft_wrap=True)
+        console.print(Text(f"  rerun: {record.repro}"), soft_wrap=True)
+    if len(bad) > _MAX_FAILURES:
+        console.print(Text(f"... and {len(bad) - _MAX_FAILURES} more, all in the report"))
+
+
+def _print_reasons(console: Console, records: Sequence[Record]) -> None:
+    reasons = Counter((record.state, record.message.strip().split("\n", 1)[0]) for record in records)
+    for (state, reason), number in reasons.most_common(_MAX_REASONS):
+        console.print(Text(f"{number} {state.value}: {reason}"), soft_wrap=True)
+    if len(reasons) > _MAX_REASONS:
+        console.print(Text(f"... and {len(reasons) - _MAX_REASONS} other reasons, all in the report"))

@@ -1,0 +1,68 @@
+"""The states a planned case can end in, the verdicts of a run, and its exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, IntEnum
+
+__all__ = ["EXIT_CODES", "ExitCode", "State", "Verdict", "decide"]
+
+
+class State(str, Enum):
+    """How a case ended. Every planned case ends in exactly one of these."""
+
+    PASSED = "passed"
+    """Executed on the plugin's own kernels, with proof, and inside every gate."""
+    FAILED = "failed"
+    """Executed and outside a gate, or the device raised an error it should not have raised."""
+    CRASHED = "crashed"
+    """The worker process died."""
+    HUNG = "hung"
+    """No answer within the case's time limit; the worker was killed."""
+    UNSUPPORTED = "unsupported"
+    """The plugin declares no such kernel and Paddle has none registered."""
+    WAIVED = "waived"
+    """Failed, and a waiver of the plugin that has not expired covers it."""
+    FELL_BACK = "fell_back"
+    """A result came, but Paddle's CPU kernel or another device computed it."""
+    VACUOUS = "vacuous"
+    """The outcome proves nothing, e.g. there was no proof that a kernel ran."""
+    NOT_RUN = "not_run"
+    """Planned but not started: interrupted, out of time, or something that it needs is not installed."""
+
+
+class Verdict(str, Enum):
+    CONFORMANT = "conformant"
+    NOT_CONFORMANT = "not conformant"
+    INCONCLUSIVE = "inconclusive"
+
+
+class ExitCode(IntEnum):
+    CONFORMANT = 0
+    NOT_CONFORMANT = 1
+    USAGE_ERROR = 2
+    INCONCLUSIVE = 3
+
+
+EXIT_CODES = {
+    Verdict.CONFORMANT: ExitCode.CONFORMANT,
+    Verdict.NOT_CONFORMANT: ExitCode.NOT_CONFORMANT,
+    Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+}
+
+BAD = (State.FAILED, State.CRASHED, State.HUNG, State.FELL_BACK)
+OPEN = (State.VACUOUS, State.NOT_RUN)
+EXECUTED = (State.PASSED, State.FAILED, State.WAIVED, State.CRASHED, State.HUNG, State.FELL_BACK, State.VACUOUS)
+
+
+def decide(counts: Mapping[State, int]) -> Verdict:
+    """The verdict on a run with ``counts`` cases by state.
+
+    Fails closed: one bad case is enough for "not conformant"; a run in which nothing passed, or in which a planned
+    case proved nothing or was not run, is "inconclusive".
+    """
+    if any(counts.get(state, 0) for state in BAD):
+        return Verdict.NOT_CONFORMANT
+    if not counts.get(State.PASSED, 0) or any(counts.get(state, 0) for state in OPEN):
+        return Verdict.INCONCLUSIVE
+    return Verdict.CONFORMANT

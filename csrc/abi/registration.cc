@@ -1,0 +1,66 @@
+#include "abi/registration.h"
+
+#include <string>
+#include <vector>
+
+#include "abi/paddle_api.h"
+#include "adapter_sdk/device.h"
+#include "adapter_sdk/kernel.h"
+
+namespace adapter {
+
+std::vector<Kernel*>& kernel_table() {
+  static auto& table = *new std::vector<Kernel*>;  // used during static initialisation and at exit
+  return table;
+}
+
+namespace abi {
+namespace {
+
+void no_args_definition(const PD_KernelKey*, PD_Kernel*) {}
+
+void refuse(Kernel& kernel, const std::string& reason) {
+  kernel.row.registration = ADAPTER_REFUSED;
+  kernel.row.refusal = (new std::string(reason))->c_str();  // read by tools for as long as the library lives
+}
+
+// "" when the signature fits.
+std::string misfit(const Kernel& kernel, const PaddleVersion& version) {
+  std::string expected;
+  switch (check_signature(version, kernel.row.operator_name, kernel.signature, &expected)) {
+    case SignatureCheck::fits: return "";
+    case SignatureCheck::absent: return std::string("this Paddle has no operator kernel ") + kernel.row.operator_name;
+    case SignatureCheck::differs:
+      return std::string("operator ") + kernel.row.operator_name + ": this Paddle expects " + expected +
+             ", the plugin's kernel has " + kernel.signature;
+  }
+  return "unknown result of the signature check";
+}
+
+void register_one(Kernel& kernel) {
+  paddle().PD_RegisterPhiKernel(kernel.row.operator_name, plugin_info().device_type, kernel.row.dtype, 0,
+                                kernel.inputs.size(), kernel.inputs.data(), kernel.attributes.size(),
+                                kernel.attributes.data(), kernel.outputs.size(), kernel.outputs.data(),
+                                no_args_definition,
+                                reinterpret_cast<void (*)(PD_KernelContext*)>(kernel.static_entry), kernel.eager_entry);
+  kernel.row.registration = ADAPTER_REGISTERED;
+}
+
+}  // namespace
+
+RegistrationCounts register_kernels(const PaddleVersion& version) {
+  RegistrationCounts counts;
+  for (Kernel* kernel : kernel_table()) {
+    if (const std::string reason = misfit(*kernel, version); !reason.empty()) {
+      refuse(*kernel, reason);
+      ++counts.refused;
+    } else {
+      register_one(*kernel);
+      ++counts.registered;
+    }
+  }
+  return counts;
+}
+
+}  // namespace abi
+}  // namespace adapter

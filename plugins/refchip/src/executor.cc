@@ -1,0 +1,17 @@
+// What the SDK's host kernels are linked against; see adapter_sdk/host/executor.h.
+#include "adapter_sdk/host/executor.h"
+
+#include "adapter_sdk/error.h"
+#include "address_space.h"
+#include "stream.h"
+
+namespace adapter::host {
+
+void* alias(const void* device_address) noexcept { return refchip::alias(device_address); }
+
+void submit(StreamHandle stream, Task task) {
+  if (stream == nullptr) throw InvalidArgument("refchip: a task was submitted to a NULL stream");
+  static_cast<refchip::Stream*>(stream)->submit(std::move(task));
+}
+
+}  // namespace adapter::host

@@ -1,0 +1,30 @@
+// The machine that refchip pretends to be, as set by the environment.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace refchip {
+
+inline constexpr const char* kDeviceType = "refchip";
+inline constexpr int kMaxCards = 64;
+
+struct Machine {
+  int cards = 2;
+  size_t memory_bytes = size_t{4} << 30;  // of each card
+};
+
+// Read once from REFCHIP_CARDS (0 to 64) and REFCHIP_MEMORY (bytes of each card, with an optional suffix K, M or G for
+// powers of 1024; at least 1M). Throws adapter::InvalidArgument naming the variable and its value when one is malformed.
+const Machine& machine();
+
+// Throws adapter::InvalidArgument when the machine has no such card.
+void require_card(int card);
+
+int parse_cards(const std::string& text);
+size_t parse_memory(const std::string& text);
+
+// "refchip:1"
+std::string card_name(int card);
+
+}  // namespace refchip

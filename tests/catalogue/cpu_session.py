@@ -1,0 +1,79 @@
+"""Test only: a session on Paddle's own CPU kernels, to check the catalogue itself where no plugin is installed.
+
+Paddle's log of API calls stands in for a plugin's call counters, so that the kernels which an entry names are checked
+as well. Nothing here can make a device pass: the product opens its sessions in ``adapter_conform.session`` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from adapter_conform.session import KernelCalls
+
+KERNEL_KEY = re.compile(rb"\] (\w+) API kernel key: \[\w+, \w+, ([\w:]+)\]")
+
+
+@dataclass(frozen=True)
+class FakeKernel:
+    operator: str
+    dtype: str
+    accumulator: str = "undefined"
+
+
+@dataclass
+class FakePlugin:
+    name: str = "cpu"
+    kernels: list[FakeKernel] = field(default_factory=list)
+
+
+class FakeLibrary:
+    def set_checks(self, *, poison: bool, canary: bool) -> None:
+        self.checks = (poison, canary)
+
+
+class CpuSession:
+    """Duck-typed as :class:`adapter_conform.session.Session`."""
+
+    def __init__(self, paddle: ModuleType) -> None:
+        self.paddle: Any = paddle
+        self.device = "cpu"
+        self.seed = 0
+        self.plugin = FakePlugin()
+        self.library = FakeLibrary()
+        self._registry = {
+            (name, key.rsplit(", ", 1)[1].rstrip(")"))
+            for name, keys in self.paddle.base.core._get_registered_phi_kernels().items()
+            for key in keys
+            if key.startswith("(CPU,")
+        }
+
+    def is_registered(self, operator: str, dtype: str) -> bool:
+        return (operator, dtype) in self._registry
+
+    @contextmanager
+    def watch(self) -> Iterator[KernelCalls]:
+        calls = KernelCalls()
+        core = self.paddle.base.core
+        sys.stderr.flush()
+        keep = os.dup(2)
+        with tempfile.TemporaryFile() as log:
+            os.dup2(log.fileno(), 2)
+            core.set_vlog_level({"*api*": 6})
+            try:
+                yield calls
+            finally:
+                core.set_vlog_level({"*api*": 0})
+                os.dup2(keep, 2)
+                os.close(keep)
+                log.seek(0)
+                found = Counter(KERNEL_KEY.findall(log.read()))
+        calls.eager.update({f"{name.decode()}/{dtype.decode()}": n for (name, dtype), n in found.items()})
