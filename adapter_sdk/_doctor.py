@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapter_sdk._elf import check_shared_library
-from adapter_sdk._installed import ROOT_VARIABLE, default_folder, plugin_files, scanned_folder
+from adapter_sdk._installed import ROOT_VARIABLE, default_folder, is_scanned, plugin_files, scanned_folder
 from adapter_sdk.errors import LibraryUnusable
 from adapter_sdk.manager import LoadedPlugin, discover
 from adapter_sdk.versions import SUPPORTED_PADDLE, installed_paddle, matches
@@ -21,6 +21,7 @@ __all__ = ["Check", "examine"]
 _PYTHON = ((3, 10), (3, 12))
 _SHARED_MEMORY = Path("/dev/shm")
 _SHARED_MEMORY_BYTES = 1 << 30
+_VERBOSE = "GLOG_vmodule"
 _FALSE = ("0", "false", "off", "no")
 
 
@@ -106,6 +107,9 @@ def _plugin(subject: str, plugin: LoadedPlugin, paddle: str | None) -> Check:
     fault = _outside(paddle, device.paddle_versions) if paddle else ""
     if fault:
         return Check("error", subject, f"paddlepaddle {fault}", f"pip install 'paddlepaddle{device.paddle_versions}'")
+    if paddle and plugin.library and not is_scanned(plugin.library.path):
+        detail = f"Paddle does not look where its library lies: {plugin.library.path}"
+        return Check("warn", subject, detail, f"call adapter_sdk.mount({plugin.name!r}) before `import paddle`")
     detail = f"{plugin.distribution} {plugin.distribution_version}: {device.cards} cards, {len(plugin.kernels)} kernels"
     return Check("ok", subject, detail)
 
@@ -155,8 +159,8 @@ def _flags() -> Iterator[Check]:
         value = os.environ.get(flag)
         if value and (value.lower() not in _FALSE) == bad:
             yield Check("warn", flag, f"is {value}: {effect}", f"unset {flag}")
-    if os.environ.get("GLOG_vmodule"):
-        yield Check("warn", "GLOG_vmodule", "is set: Paddle may abort at exit", "unset GLOG_vmodule")
+    if os.environ.get(_VERBOSE):
+        yield Check("warn", _VERBOSE, "is set: Paddle may abort at exit", f"unset {_VERBOSE}")
 
 
 def _shared_memory() -> Check:

@@ -12,7 +12,7 @@ from pathlib import Path
 from adapter_sdk.errors import LibraryUnusable
 from adapter_sdk.hookspecs import PROJECT
 
-__all__ = ["FOLDER", "ROOT_VARIABLE", "default_folder", "find_library", "plugin_files", "scanned_folder"]
+__all__ = ["FOLDER", "ROOT_VARIABLE", "default_folder", "find_library", "is_scanned", "plugin_files", "scanned_folder"]
 
 FOLDER = "paddle_custom_device"
 ROOT_VARIABLE = "CUSTOM_DEVICE_ROOT"
@@ -42,6 +42,11 @@ def plugin_files(folder: Path | None) -> list[Path]:
     if folder is None or not folder.is_dir():
         return []
     return sorted(entry for entry in folder.iterdir() if entry.suffix == ".so" and entry.is_file())
+
+
+def is_scanned(library: Path) -> bool:
+    """Whether ``import paddle`` will load ``library`` by itself."""
+    return any(file.resolve() == library.resolve() for file in plugin_files(scanned_folder()))
 
 
 def find_library(package: str) -> Path:

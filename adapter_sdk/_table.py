@@ -32,7 +32,7 @@ REGISTRATIONS = {0: "not_mounted", 1: "registered", 2: "refused"}
 class KernelRowStruct(c.Structure):
     """AdapterKernelRow."""
 
-    _fields_ = [
+    _fields_ = (
         ("struct_size", c.c_uint32),
         ("flags", c.c_uint32),
         ("operator_name", c.c_char_p),
@@ -44,19 +44,19 @@ class KernelRowStruct(c.Structure):
         ("refusal", c.c_char_p),
         ("eager_calls", c.c_uint64),
         ("static_calls", c.c_uint64),
-    ]
+    )
 
 
 class PeakStruct(c.Structure):
     """AdapterPeak."""
 
-    _fields_ = [("dtype", c.c_int32), ("tflops", c.c_double)]
+    _fields_ = (("dtype", c.c_int32), ("tflops", c.c_double))
 
 
 class PluginTableStruct(c.Structure):
     """AdapterPluginTable."""
 
-    _fields_ = [
+    _fields_ = (
         ("struct_size", c.c_uint32),
         ("contract_major", c.c_uint32),
         ("contract_minor", c.c_uint32),
@@ -82,4 +82,4 @@ class PluginTableStruct(c.Structure):
         ("copy", c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_int32, c.c_void_p, c.c_void_p, c.c_size_t)),
         ("synchronize", c.CFUNCTYPE(c.c_int32, c.c_int32)),
         ("allocated_bytes", c.CFUNCTYPE(c.c_int64, c.c_int32)),
-    ]
+    )

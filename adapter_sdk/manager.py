@@ -137,7 +137,8 @@ def load(name: str) -> LoadedPlugin:
 
 
 def _entry_points() -> list[EntryPoint]:
-    return sorted(importlib.metadata.entry_points(group=PROJECT), key=lambda point: (point.name, point.value))
+    points = importlib.metadata.entry_points(group=PROJECT)
+    return sorted(points, key=lambda point: (point.name, _distribution(point), point.value))
 
 
 def _status(point: EntryPoint, candidates: Sequence[EntryPoint]) -> PluginStatus:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adapter_sdk._installed import ROOT_VARIABLE, plugin_files, scanned_folder
+from adapter_sdk._installed import ROOT_VARIABLE, is_scanned, plugin_files, scanned_folder
 from adapter_sdk.errors import MountError, PaddleMismatch
 from adapter_sdk.manager import LoadedPlugin, discover, load
 from adapter_sdk.versions import installed_paddle, matches
@@ -28,7 +28,8 @@ def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
         name: the plugin's name, as ``adapter-sdk devices`` prints it.
         exclusive: hide every other plugin from Paddle in this process and its children. Several places in Paddle take
             the first custom device type for the only one, and a damaged library of somebody else's can break
-            ``import paddle``; conformance workers therefore mount alone.
+            ``import paddle``; conformance workers therefore mount alone. A child process that is to use a device
+            mounted this way calls mount() too: see :func:`_use_folder`.
 
     Raises:
         PluginNotFound, PluginInvalid, LibraryUnusable, ContractMismatch: as :func:`adapter_sdk.load`.
@@ -44,10 +45,10 @@ def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
     if plugin.library is None:
         raise MountError(name, "it has no native library", "a plugin needs a library that Paddle can load")
     if exclusive:
-        _use_folder([plugin.library.path])
+        _show_only(plugin.library.path)
         return plugin
     _check_device_type(plugin)
-    if not _is_visible(plugin.library.path):
+    if not is_scanned(plugin.library.path):
         _use_folder([*plugin_files(scanned_folder()), plugin.library.path])
     return plugin
 
@@ -78,12 +79,19 @@ def _check_device_type(plugin: LoadedPlugin) -> None:
             )
 
 
-def _is_visible(library: Path) -> bool:
-    return any(file.resolve() == library for file in plugin_files(scanned_folder()))
+def _show_only(library: Path) -> None:
+    if plugin_files(library.parent) == [library]:
+        os.environ[ROOT_VARIABLE] = str(library.parent)
+    else:
+        _use_folder([library])
 
 
 def _use_folder(libraries: list[Path]) -> None:
-    """Has Paddle scan a private folder with links to ``libraries``; of two with one name the later wins."""
+    """Has Paddle scan a private folder with links to ``libraries``; of two with one name the later wins.
+
+    The loader takes ``$ORIGIN`` in a library's run path for the folder of the link, and misses dependencies there. It
+    finds them in a process that has opened the library by its real path before, as mount() does.
+    """
     folder = Path(tempfile.mkdtemp(prefix="adapter_sdk_"))
     atexit.register(_remove, folder, os.getpid())
     links = {library.name.split(".so")[0] + ".so": library for library in libraries}

@@ -211,7 +211,7 @@ class PluginLibrary:
         return text
 
     def _tool(self, field: str) -> Callable[..., int]:
-        function: Callable[..., int] = getattr(self._table, field)
+        function: Callable[..., int] | None = getattr(self._table, field)
         if not function:
             raise DeviceError(self.name, field, f"the library's table has no such function; {_REBUILD}")
         return function

@@ -62,7 +62,7 @@ def render(versions: list[Version], rows: list[tuple[str, int, str | None]]) -> 
         "",
         f"constexpr PaddleVersion kVersions[] = {{{', '.join(initialisers)}}};",
         "",
-        "// Kernel, index into kVersions of the first release that the row is for, signature (nullptr: no such kernel).",
+        "// Kernel, index into kVersions of the first release that the row is for, signature (nullptr: no kernel).",
         "constexpr Row kRows[] = {",
     ]
     for name, index, signature in rows:

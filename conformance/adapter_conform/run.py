@@ -55,6 +55,7 @@ def run(options: RunOptions, console: Console) -> ExitCode:
             plugin = _load_plugin(options, suites)
             plan = make_plan(options, suites, plugin)
             book = WaiverBook(read_waivers(plugin.waivers), started.date())
+            identity = describe_plugin(plugin)
         except UsageProblem:
             raise
         except ConformError as error:
@@ -69,7 +70,7 @@ def run(options: RunOptions, console: Console) -> ExitCode:
                 suite_names=[loaded.suite.name for loaded in suites],
                 records=records,
                 available=plan.available,
-                plugin=describe_plugin(plugin),
+                plugin=identity,
                 environment={**describe_host(), **end.environment},
                 kernels=end.kernels,
                 started=started.isoformat(timespec="seconds"),

@@ -74,10 +74,14 @@ class PaddleContext final : public Context {
 
   void read(void* host, const Tensor& source) override {
     if (source.numel() == 0) return;
-    if (paddle().PD_PlaceIsHost(paddle().tensor_place(source.handle)))
+    if (on_host(source))
       std::memcpy(host, source.data, source.nbytes());
     else
       read_after_stream(device_context_, host, source.data, source.nbytes());
+  }
+
+  bool on_host(const Tensor& tensor) override {
+    return paddle().PD_PlaceIsHost(paddle().tensor_place(tensor.handle));
   }
 
   StridedLayout layout(const Tensor& tensor) override {

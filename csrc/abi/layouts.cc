@@ -1,4 +1,4 @@
-#include "layouts.h"
+#include "abi/layouts.h"
 
 #include <algorithm>
 #include <iterator>

@@ -18,7 +18,7 @@
   X(get_max_threads_per_mp, -1, 512, 512, 512)                   \
   X(get_max_threads_per_block, -1, 520, 520, 520)                \
   X(get_max_grid_dim_size, -1, 528, 528, 528)                    \
-  X(is_float16_supported, -1, -1, 536, 600)                      \
+  X(is_float16_supported, -1, -1, 536, 536)                      \
   X(is_bfloat16_supported, -1, -1, 544, 544)                     \
   X(is_dnn_supported, -1, -1, -1, 552)                           \
   X(init_eigen_device, -1, 536, 552, 560)                        \

@@ -1,4 +1,4 @@
-#include "paddle_version.h"
+#include "abi/paddle_version.h"
 
 #include <dlfcn.h>
 

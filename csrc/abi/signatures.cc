@@ -1,4 +1,4 @@
-#include "signatures.h"
+#include "abi/signatures.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "paddle_version.h"
+#include "abi/paddle_version.h"
 
 namespace adapter::abi {
 

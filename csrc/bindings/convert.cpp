@@ -62,8 +62,11 @@ Kind described(const py::array& array, Arena& arena) {
 }
 
 Tensor to_input(const py::handle& value, bool keep_strides, Arena& arena) {
-  if (!py::isinstance<py::array>(value)) throw InvalidArgument("an input is no array but " + shown(value));
-  auto array = py::reinterpret_borrow<py::array>(value);
+  // NumPy hands out scalars where a result has no dimensions; they carry a dtype as arrays do.
+  const bool is_scalar = py::isinstance(value, py::module_::import("numpy").attr("generic"));
+  if (!is_scalar && !py::isinstance<py::array>(value))
+    throw InvalidArgument("an input is no array but " + shown(value));
+  auto array = py::array::ensure(value);
   if (!keep_strides && !is_row_major(array)) array = array.attr("copy")("C");
   auto tensor = described<Tensor>(array, arena);
   if (tensor.numel() > 0) tensor.data = const_cast<void*>(array.data());

@@ -60,7 +60,7 @@ def driver(cxx: str, tmp_path_factory: pytest.TempPathFactory) -> Driver:
     """Runs tests/abi/driver.cc with the given arguments; returns what it printed, raises RuntimeError if it failed."""
     binary = tmp_path_factory.mktemp("abi") / "driver"
     sources = [Path(__file__).with_name("driver.cc"), *sorted(ABI / f"{name}.cc" for name in _UNITS)]
-    command = [cxx, "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{ABI}", *map(str, sources)]
+    command = [cxx, "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{ABI.parent}", *map(str, sources)]
     subprocess.run([*command, "-o", str(binary), "-ldl"], check=True)
 
     def ask(*arguments: str) -> str:

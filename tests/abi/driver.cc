@@ -8,9 +8,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "layouts.h"
-#include "paddle_version.h"
-#include "signatures.h"
+#include "abi/layouts.h"
+#include "abi/paddle_version.h"
+#include "abi/signatures.h"
 
 namespace abi = adapter::abi;
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from adapter_conform.session import KernelCalls
 
-KERNEL_KEY = re.compile(rb"\] (\w+) API kernel key: \[\w+, \w+, ([\w:]+)\]")
+KERNEL_KEY = re.compile(rb"\] (\w+) API kernel key: \[[^,]+, [^,]+, ([\w:]+)\]")
 
 
 @dataclass(frozen=True)

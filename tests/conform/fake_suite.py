@@ -107,7 +107,7 @@ class FakeSuite:
     def load_plugin(self, plugin_name: str) -> Any:
         return SimpleNamespace(
             name=plugin_name,
-            device=SimpleNamespace(),
+            device={"device_type": "fake", "vendor": "nobody", "cards": 1},
             kernels=[_kernel(operator) for operator in OPERATORS],
             waivers=_waivers(plugin_name),
             distribution="fake-plugin",

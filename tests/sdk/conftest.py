@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ def adapter_kernels():
 
 class Site:
     """A folder like site-packages, in front of ``sys.path``; the real ones are hidden from importlib.metadata."""
+
+    GOOD = GOOD_HOOKS
+    """Source of a module that implements the required hooks; the module's name is name and device type."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,15 +92,17 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     folder = tmp_path / "site"
     folder.mkdir()
     packages = ("site-packages", "dist-packages")
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if Path(path).name not in packages])
+    others = [path for path in sys.path if Path(path).name not in packages]
+    # Not syspath_prepend: undone together with this, it would leave the shortened path behind.
+    monkeypatch.setattr(sys, "path", [str(folder), *others])
+    importlib.invalidate_caches()
     monkeypatch.setattr("site.getsitepackages", lambda: [str(folder)])
     monkeypatch.setattr("site.USER_SITE", None)
     monkeypatch.delenv("CUSTOM_DEVICE_ROOT", raising=False)
-    monkeypatch.syspath_prepend(str(folder))
     before = dict(sys.modules)
     for name in [name for name in sys.modules if name.split(".")[0] == "paddle"]:
         monkeypatch.delitem(sys.modules, name)
@@ -109,11 +115,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 def compile_plugin(tmp_path: Path) -> Callable[..., Path]:
     """Compiles ``tiny_plugin.c`` with macros, e.g. ``compile_plugin("chip", MAJOR=9)``, and returns the library."""
 
-    def compile_(name: str = "tinychip", **macros: object) -> Path:
+    def compile_(name: str = "tinychip", flags: Sequence[str] = (), **macros: object) -> Path:
         library = tmp_path / "build" / f"lib{name}.so"
         library.parent.mkdir(exist_ok=True)
-        flags = [f"-D{key}={value}" for key, value in {"NAME": f'"{name}"', **macros}.items()]
-        command = ["gcc", "-shared", "-fPIC", f"-I{adapter_sdk.include_dir()}", *flags, str(PLUGIN_C), "-o", str(library)]
+        defined = [f"-D{key}={value}" for key, value in {"NAME": f'"{name}"', **macros}.items()]
+        build = ["gcc", "-shared", "-fPIC", f"-I{adapter_sdk.include_dir()}", *defined]
+        command = [*build, str(PLUGIN_C), *flags, "-o", str(library)]
         subprocess.run(command, check=True, capture_output=True, text=True)
         return library
 

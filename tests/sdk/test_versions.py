@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
@@ -18,6 +18,7 @@ clauses = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=500)
 @given(versions, st.lists(clauses, min_size=1, max_size=3).map(",".join))
 def test_agrees_with_packaging(version: str, specifier: str) -> None:
     assert matches(version, specifier) == SpecifierSet(specifier).contains(version, prereleases=True)

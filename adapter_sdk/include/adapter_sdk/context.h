@@ -32,6 +32,10 @@ class Context {
   // Copies a whole tensor to the host, wherever it lies, after everything already on the stream. Blocks.
   virtual void read(void* host, const Tensor& source) = 0;
 
+  // Whether an input lies in host memory. Paddle moves inputs to the device, except a few small optimizer states; such
+  // memory may be gone when the stream gets there, so a kernel has to read() it at once.
+  virtual bool on_host(const Tensor& /*tensor*/) { return false; }
+
   // Layout of a tensor that may not be contiguous (only `contiguous` and `strided_copy` see such tensors).
   virtual StridedLayout layout(const Tensor& tensor) = 0;
 

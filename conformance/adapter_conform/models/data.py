@@ -12,7 +12,7 @@ FIRST_TOKEN = 3
 that gets no gradient cannot tell two devices apart."""
 
 _CONCENTRATION = 0.05
-"""Dirichlet parameter of the transitions: each token has only a few likely successors, which is what there is to learn."""
+"""Dirichlet parameter of the transitions: a token has only few likely successors, which is what there is to learn."""
 
 
 def markov_batches(

@@ -1,6 +1,6 @@
 """Reads from Paddle's printed programs on which backend each operator of a static graph was placed.
 
-Under PIR the switch against CPU fallback has no effect and no log line tells of it; the lowered program is the evidence.
+Under PIR the switch against CPU fallback has no effect and no log line tells of it; the lowered program does.
 """
 
 from __future__ import annotations

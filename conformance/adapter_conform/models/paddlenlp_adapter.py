@@ -21,15 +21,12 @@ from adapter_conform.models.weights import Weights, paddle_layout
 
 __all__ = ["build_llama", "forward_logits", "forward_loss", "load_llama_weights", "why_unavailable"]
 
-_NEEDED = ("paddlenlp", "safetensors")
-
 
 def why_unavailable() -> str | None:
     """Why models cannot be built here, and what to do; ``None`` where they can. Imports nothing."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if not missing:
+    if importlib.util.find_spec("paddlenlp") is not None:
         return None
-    return f"{' and '.join(missing)} not installed; install adapter-sdk[models]: pip install 'adapter-sdk[models]'"
+    return "PaddleNLP is not installed; install adapter-sdk[models]: pip install 'adapter-sdk[models]'"
 
 
 def build_llama(paddle: ModuleType, shape: LlamaShape) -> Any:

@@ -25,8 +25,8 @@ class LlamaShape:
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.heads % self.key_value_heads:
             raise ValueError(
-                f"{self.hidden} hidden units, {self.heads} heads and {self.key_value_heads} key/value heads do not fit: "
-                "heads must divide the hidden size, and key/value heads the heads"
+                f"{self.hidden} hidden units, {self.heads} heads and {self.key_value_heads} key/value heads do not "
+                "fit: heads must divide the hidden size, and key/value heads the heads"
             )
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from adapter_conform.models.shape import LlamaShape
 
@@ -51,16 +52,13 @@ def llama_weights(shape: LlamaShape, seed: int) -> Weights:
 
 def write_weights(path: Path, weights: Weights) -> None:
     """Writes ``weights`` as a safetensors file."""
-    from safetensors.numpy import save_file  # part of the extra `models`: planning works without it
-
     save_file(weights, path)
 
 
 def read_weights(path: Path) -> Weights:
     """Reads what :func:`write_weights` wrote."""
-    from safetensors.numpy import load_file
-
-    return load_file(path)
+    weights: Weights = load_file(path)
+    return weights
 
 
 def paddle_layout(weights: Weights, base: str) -> Weights:

@@ -13,7 +13,20 @@ from numpy.typing import NDArray
 from adapter_conform.catalogue.precision import numpy_dtype
 from adapter_conform.replay.syntax import TensorArg
 
-__all__ = ["ANY", "NONZERO", "POSITIVE", "UNIT", "Fill", "among", "byte_size", "distinct", "draw", "generator", "index", "nearly"]
+__all__ = [
+    "ANY",
+    "NONZERO",
+    "POSITIVE",
+    "UNIT",
+    "Fill",
+    "among",
+    "byte_size",
+    "distinct",
+    "draw",
+    "generator",
+    "index",
+    "nearly",
+]
 
 Array = NDArray[Any]
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from adapter_conform.errors import UsageProblem
 from adapter_conform.replay.syntax import DTYPES, Call, DtypeArg, SliceArg, TensorArg, Value
 
 __all__ = ["ReplayFile", "ReplayFileError", "ReplaySyntaxError", "parse_file", "parse_line"]
@@ -28,7 +29,7 @@ MAX_DEPTH = 32
 """Deepest nesting of lists and tuples that is read; a line beyond it is malformed."""
 
 
-class ReplayFileError(Exception):
+class ReplayFileError(UsageProblem):
     """The replay file cannot be read, or has no usable line at all. ``str()`` is for the user."""
 
 
@@ -38,7 +39,9 @@ class ReplaySyntaxError(ValueError):
     def __init__(self, file: str, line: int, column: int, problem: str, text: str) -> None:
         self.file, self.line, self.column, self.problem, self.text = file, line, column, problem, text
         start = max(0, column - 1 - _CONTEXT)
-        shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[start:][: 2 * _CONTEXT])
+        shown = "".join(
+            char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[start:][: 2 * _CONTEXT]
+        )
         caret = " " * (column - 1 - start) + "^"
         super().__init__(f"{file}:{line}:{column}: {problem}\n    {shown}\n    {caret}")
 
@@ -118,9 +121,7 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "r": "\r", "t": "\t"}
 _CONSTANTS: dict[str, Value] = {"None": None, "True": True, "False": False, "Ellipsis": ...}
-_VALUE_FORMS = (
-    "a value (number, string, None, True, False, Ellipsis, Tensor(...), Dtype(...), slice(...), list[...] or tuple(...))"
-)
+_VALUE_FORMS = "a value (number, string, None, True, False, Ellipsis, Tensor(...), Dtype(...), slice(...), list[...] or tuple(...))"
 
 
 class _Parser:

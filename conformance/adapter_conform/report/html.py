@@ -168,11 +168,19 @@ def _facts(prefix: str, data: dict[str, Any]) -> list[tuple[str, str]]:
         name = f"{prefix} {key}".strip().replace("_", " ")
         if isinstance(value, dict):
             facts += _facts(name, value)
-        elif isinstance(value, list):
-            facts.append((name, ", ".join(str(item) for item in value)))
-        elif value not in (None, ""):
-            facts.append((name, str(value)))
+        elif value not in (None, "", []):
+            facts.append((name.removesuffix(" bytes"), _words(value, in_bytes=key.endswith("_bytes"))))
     return facts
+
+
+def _words(value: Any, in_bytes: bool) -> str:
+    if isinstance(value, list):
+        return ", ".join(_words(item, in_bytes) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_words(item, key.endswith('_bytes'))}" for key, item in value.items())
+    if in_bytes and isinstance(value, int):
+        return f"{value / 2**30:.4g} GiB"
+    return str(value)
 
 
 def _embed(result: RunResult) -> Markup:

@@ -82,44 +82,51 @@ def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> 
         *result.suspicions,
         *(f"stale {text}: it covered no failure; remove it" for text in result.stale_waivers),
     ):
-        console.print(Text(line, style="yellow"))
+        console.print(_shown(line, style="yellow"), soft_wrap=True)
     if result.stopped is not None:
-        console.print(Text(f"The run was stopped: {result.stopped}", style="yellow"))
+        console.print(_shown(f"The run was stopped: {result.stopped}", style="yellow"), soft_wrap=True)
     verdict = Text(f"{result.options.plugin}: {result.verdict.value}", style=_STYLES[result.verdict])
     verdict.append(f"  ({result.executed} of {len(result.records)} planned cases executed", style="not bold")
     if result.options.expression is not None:
         verdict.append(f", {result.available} without -k", style="not bold")
     verdict.append(f", {result.elapsed_s:.1f} s, exit code {int(result.exit_code)})", style="not bold")
-    console.print(verdict)
-    console.print(Text(f"report: {folder.html}"), soft_wrap=True)
+    console.print(verdict, soft_wrap=True)
+    console.print(_shown(f"report: {folder.html}"), soft_wrap=True)
 
 
 def _table(result: RunResult) -> Table:
-    shown = [state for state in State if result.counts[state]]
-    table = Table("suite", *(state.value for state in shown), "planned")
-    for name in result.suite_names:
-        records = of_suite(result.records, name)
-        counts = count_states(records)
-        table.add_row(name, *(str(counts[state]) for state in shown), str(len(records)))
+    """States by suites: few suites and many states fit a narrow terminal this way round."""
+    table = Table("", *result.suite_names, "all")
+    columns = [count_states(of_suite(result.records, name)) for name in result.suite_names] + [result.counts]
+    for state in State:
+        if result.counts[state]:
+            table.add_row(state.value, *(str(counts[state]) for counts in columns))
+    table.add_section()
+    table.add_row("planned", *(str(sum(counts.values())) for counts in columns))
     return table
+
+
+def _shown(words: str, style: str = "") -> Text:
+    """Text as it may go to a terminal: without the control characters that a plugin's messages may carry."""
+    return Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in words), style=style)
 
 
 def _print_failures(console: Console, bad: Sequence[Record]) -> None:
     for record in bad[:_MAX_FAILURES]:
-        console.print(Text(f"{record.state.value} {record.id}", style="red"), soft_wrap=True)
+        console.print(_shown(f"{record.state.value} {record.id}", style="red"), soft_wrap=True)
         for line in record.message.strip().splitlines()[:3]:
-            console.print(Text(f"  {line}"), soft_wrap=True)
+            console.print(_shown(f"  {line}"), soft_wrap=True)
         for figure in record.errors:
             if not figure.passed:
-                console.print(Text(f"  {describe_figure(figure)}"), soft_wrap=True)
-        console.print(Text(f"  rerun: {record.repro}"), soft_wrap=True)
+                console.print(_shown(f"  {describe_figure(figure)}"), soft_wrap=True)
+        console.print(_shown(f"  rerun: {record.repro}"), soft_wrap=True)
     if len(bad) > _MAX_FAILURES:
-        console.print(Text(f"... and {len(bad) - _MAX_FAILURES} more, all in the report"))
+        console.print(_shown(f"... and {len(bad) - _MAX_FAILURES} more, all in the report"))
 
 
 def _print_reasons(console: Console, records: Sequence[Record]) -> None:
     reasons = Counter((record.state, record.message.strip().split("\n", 1)[0]) for record in records)
     for (state, reason), number in reasons.most_common(_MAX_REASONS):
-        console.print(Text(f"{number} {state.value}: {reason}"), soft_wrap=True)
+        console.print(_shown(f"{number} {state.value}: {reason}"), soft_wrap=True)
     if len(reasons) > _MAX_REASONS:
-        console.print(Text(f"... and {len(reasons) - _MAX_REASONS} other reasons, all in the report"))
+        console.print(_shown(f"... and {len(reasons) - _MAX_REASONS} other reasons, all in the report"))

@@ -25,9 +25,10 @@ constexpr size_t kSpanAlignment = size_t{2} << 20;
 
 [[noreturn]] void fail(const char* what, size_t bytes) {
   const int error = errno;
-  throw adapter::DeviceError(std::string(kDeviceType) + ": " + what + " of " + std::to_string(bytes) +
-                             " bytes failed: " + std::strerror(error) +
-                             ". Lower REFCHIP_MEMORY or REFCHIP_CARDS, or raise the limit on virtual memory (ulimit -v)");
+  throw adapter::DeviceError(
+      std::string(kDeviceType) + ": " + what + " of " + std::to_string(bytes) +
+      " bytes failed: " + std::strerror(error) +
+      ". Lower REFCHIP_MEMORY or REFCHIP_CARDS, or raise the limit on virtual memory (ulimit -v)");
 }
 
 uintptr_t map(int file, size_t bytes, int protection) {

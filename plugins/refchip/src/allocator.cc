@@ -90,15 +90,17 @@ void Allocator::require_range(const void* address, size_t bytes, const char* rol
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto first = reinterpret_cast<uintptr_t>(address);
   const auto block = live_block_around(first);
-  const std::string copy = std::string("the ") + role + " of a copy, " + std::to_string(bytes) + " bytes at " + hex(first);
+  const std::string copy =
+      std::string("the ") + role + " of a copy, " + std::to_string(bytes) + " bytes at " + hex(first);
   if (block == blocks_.end())
     throw adapter::DeviceError(copy + ", does not lie in memory allocated on " + card_name(card_) +
-                               (AddressSpace::instance().card_of(address) < 0 ? ": it is no device address"
-                                                                              : "; was it freed, or is it another card's?"));
+                               (AddressSpace::instance().card_of(address) < 0
+                                    ? ": it is no device address"
+                                    : "; was it freed, or is it another card's?"));
   const size_t offset = first - user_address(block);
   if (bytes > block->second.user - offset)
-    throw adapter::DeviceError(copy + ", leaves its allocation of " + std::to_string(block->second.user) + " bytes on " +
-                               card_name(card_) + ": it starts at offset " + std::to_string(offset));
+    throw adapter::DeviceError(copy + ", leaves its allocation of " + std::to_string(block->second.user) +
+                               " bytes on " + card_name(card_) + ": it starts at offset " + std::to_string(offset));
 }
 
 void Allocator::check_guards() {

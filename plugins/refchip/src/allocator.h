@@ -17,7 +17,7 @@ namespace refchip {
 class Allocator {
  public:
   static constexpr size_t kAlignment = 256;
-  static constexpr size_t kGuard = 256;                     // bytes before, and at least as many behind
+  static constexpr size_t kGuard = 256;                       // bytes before, and at least as many behind
   static constexpr size_t kDiscardBytes = size_t{256} << 10;  // blocks of this size give their pages back when freed
 
   struct Statistics {

@@ -20,7 +20,8 @@ Stream* Card::create_stream() {
 void Card::destroy_stream(Stream* stream) {
   const std::shared_ptr<Stream> owner = find(stream);
   if (owner == nullptr)
-    throw adapter::DeviceError("cannot destroy a stream: " + card_name(number_) + " has no such stream; was it destroyed before?");
+    throw adapter::DeviceError("cannot destroy a stream: " + card_name(number_) +
+                               " has no such stream; was it destroyed before?");
   owner->close();
   std::optional<std::string> error = owner->take_error();
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -30,7 +31,8 @@ void Card::destroy_stream(Stream* stream) {
 
 std::shared_ptr<Stream> Card::find(const Stream* stream) const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = std::find_if(streams_.begin(), streams_.end(), [&](const auto& own) { return own.get() == stream; });
+  const auto found =
+      std::find_if(streams_.begin(), streams_.end(), [&](const auto& own) { return own.get() == stream; });
   return found == streams_.end() ? nullptr : *found;
 }
 

@@ -29,8 +29,8 @@ class Mark {
   uint64_t tasks_ = 0;
 };
 
-// The mark of the last record; one never recorded counts as reached. Whoever waits holds a copy of the mark, so an event
-// may be recorded anew or destroyed at any time.
+// The mark of the last record; one never recorded counts as reached. Whoever waits holds a copy of the mark, so an
+// event may be recorded anew or destroyed at any time.
 class Event {
  public:
   void record(const std::shared_ptr<Stream>& stream) {

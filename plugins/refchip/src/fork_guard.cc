@@ -31,10 +31,11 @@ void watch_forks() {
 }
 
 void refuse_forked_child() {
-  throw adapter::DeviceError(std::string(kDeviceType) +
-                             " cannot be used here: this process was forked from one that was already using the device, "
-                             "and device threads and memory do not survive a fork. Start the process with the \"spawn\" "
-                             "method, or fork before the first use of the device");
+  throw adapter::DeviceError(
+      std::string(kDeviceType) +
+      " cannot be used here: this process was forked from one that was already using the device, "
+      "and device threads and memory do not survive a fork. Start the process with the \"spawn\" "
+      "method, or fork before the first use of the device");
 }
 
 }  // namespace refchip

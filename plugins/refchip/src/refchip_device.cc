@@ -41,7 +41,7 @@ Event& event_of(EventHandle handle) {
 }
 
 // For tasks that refer to the caller's memory: they have run when this returns or throws.
-void run_and_wait(Stream& stream, Task task) {
+void run_and_wait(Stream& stream, Task&& task) {
   if (stream.on_worker_thread())
     throw adapter::DeviceError(stream.name() + ": a task or callback on the stream cannot wait for a copy on it");
   stream.submit(std::move(task));
@@ -151,20 +151,18 @@ void RefchipDevice::copy_async(int number, StreamHandle handle, CopyKind kind, v
   void* const to = alias(dst);
   const void* const from = alias(src);
   switch (kind) {
-    case CopyKind::host_to_device:
-      return copy_from_host(*on, dst, src, bytes);
+    case CopyKind::host_to_device: return copy_from_host(*on, dst, src, bytes);
     case CopyKind::device_to_host:
       // Host memory is pageable as far as we know: its owner may read or free it without ever synchronising the stream,
       // so the copy completes before we return.
       return run_and_wait(*on, [=] { std::memcpy(to, from, bytes); });
-    case CopyKind::device_to_device:
-      return on->submit([=] { std::memmove(to, from, bytes); });
+    case CopyKind::device_to_device: return on->submit([=] { std::memmove(to, from, bytes); });
   }
   throw adapter::InvalidArgument("unknown kind of copy: " + std::to_string(static_cast<int>(kind)));
 }
 
-// Paddle names one stream, but the copy concerns two cards: it comes after what either was given before, and what either
-// is given later comes after it.
+// Paddle names one stream, but the copy concerns two cards: it comes after what either was given before, and what
+// either is given later comes after it.
 void RefchipDevice::copy_peer_async(int dst_card, int src_card, StreamHandle handle, void* dst, const void* src,
                                     size_t bytes) {
   if (bytes == 0) return;

@@ -12,8 +12,9 @@
 
 namespace refchip {
 
-// In a process forked from one that was using the device, everything that would touch it throws DeviceError; giving back
-// what belongs to the parent (memory, streams, events) does nothing there, so that such a process can clean up and exit.
+// In a process forked from one that was using the device, everything that would touch it throws DeviceError; giving
+// back what belongs to the parent (memory, streams, events) does nothing there, so that such a process can clean up and
+// exit.
 class RefchipDevice final : public adapter::Device {
  public:
   int card_count() override;

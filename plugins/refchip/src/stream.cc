@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -54,40 +55,45 @@ class BlockedSignals {
 
 Stream::Stream(int card, int number)
     : card_(card), name_("stream " + std::to_string(number) + " of " + card_name(card)), slots_(new Slot[kSlots]) {
-  for (uint64_t i = 0; i < kSlots; ++i) slots_[i].sequence.store(i, std::memory_order_relaxed);
   watch_forks();
 }
 
 Stream::~Stream() { close(); }
 
-void Stream::submit(Task task) {
+void Stream::submit(Task&& task) {
   require_own_process();
   if (__builtin_expect(worker_.load(std::memory_order_relaxed) == Worker::not_started, 0)) start();
   const uint64_t position = reserve();
   Slot& slot = slot_of(position);
-  slot.task = std::move(task);
+  new (slot.task) Task(std::move(task));
   slot.sequence.store(position + 1, std::memory_order_release);
   light_barrier();
   if (__builtin_expect(worker_.load(std::memory_order_relaxed) == Worker::asleep, 0)) wake();
 }
 
-// The calling thread's turn: from here to publishing the slot it must neither block nor throw.
+// The caller's position: from here until it has published the slot it must neither block nor throw.
 uint64_t Stream::reserve() {
   uint64_t position = submitted_.load(std::memory_order_relaxed);
   for (;;) {
-    const uint64_t sequence = slot_of(position).sequence.load(std::memory_order_acquire);
-    if (sequence == position) {
-      if (submitted_.compare_exchange_weak(position, position + 1, std::memory_order_release,
-                                           std::memory_order_relaxed))
-        return position;
-    } else {
-      if (sequence < position) wait_for_room(position);
+    if (!has_room(position)) {
+      wait_for_room(position);
       position = submitted_.load(std::memory_order_relaxed);
+    } else if (submitted_.compare_exchange_weak(position, position + 1, std::memory_order_release,
+                                                std::memory_order_relaxed)) {
+      return position;
     }
   }
 }
 
-// Waits for half of the ring rather than one slot: waking a producer for every freed slot would cost more than the task.
+bool Stream::has_room(uint64_t position) {
+  if (position < known_completed_.load(std::memory_order_acquire) + kSlots) return true;
+  const uint64_t completed = completed_.load(std::memory_order_acquire);
+  known_completed_.store(completed, std::memory_order_release);
+  return position < completed + kSlots;
+}
+
+// Waits for half of the ring rather than one slot: waking a producer for every freed slot would cost more than the
+// task.
 void Stream::wait_for_room(uint64_t position) {
   if (on_worker_thread())
     throw adapter::DeviceError(name_ + ": a task filled the stream's own queue of " + std::to_string(kSlots) +
@@ -168,9 +174,7 @@ void Stream::work() {
   current_stream = this;
   pthread_setname_np(pthread_self(), "refchip-stream");
   for (uint64_t position = 0; next_is_ready(position); ++position) {
-    Slot& slot = slot_of(position);
-    execute(slot.task);
-    slot.sequence.store(position + kSlots, std::memory_order_release);
+    execute(*std::launder(reinterpret_cast<Task*>(slot_of(position).task)));
     completed_.store(position + 1, std::memory_order_release);
     light_barrier();
     if (__builtin_expect(position + 1 >= wake_at_.load(std::memory_order_relaxed), 0)) announce_progress();
@@ -203,7 +207,7 @@ void Stream::execute(Task& task) {
   } catch (...) {
     keep_error(what_of(std::current_exception()));
   }
-  task.reset();
+  task.~Task();
 }
 
 void Stream::announce_progress() {

@@ -17,9 +17,11 @@ namespace refchip {
 
 using adapter::host::Task;
 
-// Tasks are counted from 0 as they are given to the stream. The tasks wait in a ring of slots; a slot's sequence number
-// says whose turn it is there: `position` for the producer of that task, `position + 1` for the worker. Several threads
-// may submit at once. Every method throws DeviceError in a forked child.
+// Tasks are counted from 0 as they are given to the stream, and wait in a ring of slots. A producer reserves a
+// position, fills its slot and publishes it by the slot's sequence number; the worker frees it by counting the task as
+// completed. Slots are written by producers and only read by the worker, and no producer reads what the worker writes
+// unless the ring seems full: a processor waits for another's cache line when it reads one, hardly ever when it writes
+// one. Several threads may submit at once. Every method throws DeviceError in a forked child.
 class Stream {
  public:
   static constexpr uint64_t kSlots = 256;
@@ -30,7 +32,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   // Runs the task after all earlier ones, on the worker thread. Returns at once unless the ring is full.
-  void submit(Task task);
+  void submit(Task&& task);
   // How many tasks have been given to the stream; wait(submitted()) waits for all of them.
   uint64_t submitted() const { return submitted_.load(std::memory_order_acquire); }
   bool reached(uint64_t tasks) const { return completed_.load(std::memory_order_acquire) >= tasks; }
@@ -50,13 +52,15 @@ class Stream {
  private:
   using Deadline = std::optional<std::chrono::steady_clock::time_point>;
   enum class Worker : uint32_t { not_started, awake, asleep };
+  // The worker polls the sequence number, so that it lies behind the task, on a cache line which few tasks reach.
   struct alignas(64) Slot {
-    std::atomic<uint64_t> sequence{0};
-    Task task;
+    alignas(Task) unsigned char task[sizeof(Task)];  // alive from before publication until it has run
+    std::atomic<uint64_t> sequence{0};               // position + 1 of the task last published here
   };
 
   Slot& slot_of(uint64_t position) { return slots_[position % kSlots]; }
   uint64_t reserve();
+  bool has_room(uint64_t position);
   void wait_for_room(uint64_t position);
   bool await(uint64_t tasks, const Deadline& deadline);
   void start();
@@ -75,6 +79,7 @@ class Stream {
   const std::unique_ptr<Slot[]> slots_;
   // Apart from each other: producers write the first, the worker the second, the third is rarely written at all.
   alignas(64) std::atomic<uint64_t> submitted_{0};
+  std::atomic<uint64_t> known_completed_{0};  // what producers last saw of completed_
   alignas(64) std::atomic<uint64_t> completed_{0};
   alignas(64) std::atomic<Worker> worker_{Worker::not_started};
   std::atomic<uint64_t> wake_at_{UINT64_MAX};  // the worker calls waiters when it has completed so many

@@ -53,8 +53,9 @@ class Task {
   }
 
   template <typename Function>
-  static constexpr bool fits_inline = sizeof(Function) <= kInlineBytes && alignof(Function) <= alignof(std::max_align_t) &&
-                                      std::is_nothrow_move_constructible_v<Function>;
+  static constexpr bool fits_inline =
+      sizeof(Function) <= kInlineBytes && alignof(Function) <= alignof(std::max_align_t) &&
+      std::is_nothrow_move_constructible_v<Function>;
 
  private:
   struct Operations {

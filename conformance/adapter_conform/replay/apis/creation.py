@@ -9,7 +9,7 @@ import numpy as np
 
 from adapter_conform.catalogue.bounds import value_of
 from adapter_conform.catalogue.precision import numpy_dtype
-from adapter_conform.catalogue.spec import kernel
+from adapter_conform.catalogue.spec import Kernel, kernel
 from adapter_conform.replay.apis.table import Arguments, Parameters, Refusal, add, dtype_name, signature
 from adapter_conform.replay.inputs import Fill, index
 from adapter_conform.replay.syntax import TensorArg
@@ -20,7 +20,9 @@ __all__: list[str] = []
 def _full_dtype(a: Arguments) -> str:
     """``paddle.full`` without a dtype keeps the kind of a bare bool or integer; ``ones`` and ``zeros`` give float32."""
     number = getattr(a, "fill_value", 0.0)
-    return dtype_name(a.dtype, "bool" if isinstance(number, bool) else "int64" if isinstance(number, int) else "float32")
+    return dtype_name(
+        a.dtype, "bool" if isinstance(number, bool) else "int64" if isinstance(number, int) else "float32"
+    )
 
 
 def _full(names: str, parameters: Parameters, value: int | None) -> None:
@@ -94,6 +96,12 @@ def _arange_fills(a: Arguments) -> dict[str, Fill]:
     return {"start": many} if a.end is None else {"start": few, "end": many}
 
 
+def _arange_also(a: Arguments) -> list[Kernel]:
+    """Bounds that are tensors are checked for being finite, and converted."""
+    tensors = {bound.dtype for bound in _arange_bounds(a) if isinstance(bound, TensorArg)}
+    return [kernel(name, dtype) for dtype in sorted(tensors) for name in ("isfinite", "cast")]
+
+
 add(
     "arange",
     "arange",
@@ -102,4 +110,5 @@ add(
     kernels=lambda a: [kernel("arange_tensor|arange", _arange_dtype(a))],
     dtype=_arange_dtype,
     fills=_arange_fills,
+    also=_arange_also,
 )

@@ -11,11 +11,11 @@ from adapter_conform.catalogue import bounds
 from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
 from adapter_conform.catalogue.precision import is_float, numpy_dtype
 from adapter_conform.catalogue.spec import Kernel, kernel
-from adapter_conform.replay.apis.table import Arguments, Refusal, add, dtype_name, signature
-from adapter_conform.replay.inputs import NONZERO, POSITIVE, UNIT, Fill, among
+from adapter_conform.replay.apis.table import Arguments, Refusal, add, catalogued, dtype_name, signature
+from adapter_conform.replay.inputs import ANY, NONZERO, POSITIVE, UNIT, Fill, among
 from adapter_conform.replay.syntax import TensorArg, Value
 
-__all__ = ["promoted", "silu"]
+__all__ = ["promoted"]
 
 _WIDTH = ("float16", "bfloat16", "float32", "float64")
 
@@ -44,11 +44,11 @@ def _quotient(a: Arguments) -> str:
     return dtype if is_float(dtype) else "float32"
 
 
-def _operands(a: Arguments, dtype: str) -> tuple[Any, Any]:
+def _operands(a: Arguments, dtype: str) -> list[Any]:
     """x and y in one number system: Tracked for a floating ``dtype``, else integers of that dtype."""
     if is_float(dtype):
-        return tuple(v if isinstance(v, Tracked) else a.arithmetic_of(v) for v in (a.x, a.y))  # type: ignore[return-value]
-    return tuple(np.asarray(v, dtype=numpy_dtype(dtype)) for v in (a.x, a.y))  # type: ignore[return-value]
+        return [value if isinstance(value, Tracked) else Tracked(0.0, a.arithmetic).lift(value) for value in (a.x, a.y)]
+    return [np.asarray(value, dtype=numpy_dtype(dtype)) for value in (a.x, a.y)]
 
 
 def _binary(
@@ -59,11 +59,17 @@ def _binary(
     fills: Callable[[Arguments], Mapping[str, Fill]] = lambda _: {},
     dtype: Callable[[Arguments], str] = _promoted,
 ) -> None:
-    """``number_kernels``: what Paddle calls when one side is a bare number."""
+    """``number_kernels``: what Paddle calls when one side is a bare number, after filling a tensor with it where that is
+    the tensor kernel."""
 
     def kernels(a: Arguments) -> list[Kernel]:
         number = isinstance(a.x, (int, float)) or isinstance(a.y, (int, float))
         return [kernel(number_kernels if number else operator, dtype(a))]
+
+    def also(a: Arguments) -> list[Kernel]:
+        casts = {v.dtype for v in (a.x, a.y) if isinstance(v, TensorArg)} - {dtype(a)}
+        filled = [kernel("full", dtype(a))] if number_kernels == operator and not isinstance(a.y, TensorArg) else []
+        return [*(kernel("cast", own) for own in sorted(casts)), *filled]
 
     add(
         names,
@@ -73,6 +79,7 @@ def _binary(
         kernels=kernels,
         fills=fills,
         dtype=dtype,
+        also=also,
     )
 
 
@@ -116,48 +123,37 @@ _binary(
 )
 
 
-def silu(x: Tracked) -> Tracked:
-    """``x / (1 + exp(-x))``."""
-    return x / (1.0 + bounds.exp(-x))
+def _unary(names: str, operator: str, fill: Fill = ANY) -> None:
+    """An operator that the catalogue has under the same meaning, with no attributes."""
+    add(
+        names,
+        operator,
+        signature("x", name=None),
+        lambda a: catalogued(operator, a.x),
+        fills=lambda _: {"x": fill},
+    )
 
 
-def _log_sigmoid(x: Tracked) -> Operand:
-    return bounds.minimum(x, 0.0) - bounds.log1p(bounds.exp(-bounds.magnitude(x)))
-
-
-def _gelu(a: Arguments) -> Tracked:
-    x = a.x
-    if not a.approximate:
-        return 0.5 * x * (1.0 + bounds.erf(x * 0.5**0.5))  # type: ignore[no-any-return]
-    return 0.5 * x * (1.0 + bounds.tanh((x + 0.044715 * (x * x * x)) * (2.0 / np.pi) ** 0.5))  # type: ignore[no-any-return]
-
-
-def _swiglu(a: Arguments) -> Tracked:
-    half = a.x.shape[-1] // 2
-    gate, linear = (a.x[..., :half], a.x[..., half:]) if a.y is None else (a.x, a.y)
-    return silu(gate) * linear
-
-
-def _unary(names: str, operator: str, compute: Callable[[Any], Operand], fill: Fill | None = None) -> None:
-    fills = {} if fill is None else {"x": fill}
-    add(names, operator, signature("x", name=None), lambda a: compute(a.x), fills=lambda _: fills)
-
-
-_unary("Tensor.__neg__", "scale", lambda x: -x)
-_unary("abs Tensor.abs", "abs", bounds.magnitude)
-_unary("sin Tensor.sin", "sin", bounds.sin)
-_unary("cos Tensor.cos", "cos", bounds.cos)
-_unary("exp Tensor.exp", "exp", bounds.exp)
-_unary("tanh Tensor.tanh", "tanh", bounds.tanh)
-_unary("log Tensor.log", "log", bounds.log, POSITIVE)
-_unary("sqrt Tensor.sqrt", "sqrt", bounds.root, POSITIVE)
-_unary("rsqrt Tensor.rsqrt", "rsqrt", bounds.inverse_root, POSITIVE)
-_unary("nn.functional.sigmoid", "sigmoid", lambda x: 1.0 / (1.0 + bounds.exp(-x)))
-_unary("nn.functional.silu", "silu", silu)
-_unary("nn.functional.log_sigmoid", "logsigmoid", _log_sigmoid)
-_unary("Tensor.clone assign", "assign", lambda x: x)
-add("nn.functional.gelu", "gelu", signature("x", approximate=False, name=None), _gelu)
-add("incubate.nn.functional.swiglu", "swiglu", signature("x", y=None, name=None), _swiglu)
+_unary("abs Tensor.abs", "abs")
+_unary("sin Tensor.sin", "sin")
+_unary("cos Tensor.cos", "cos")
+_unary("exp Tensor.exp", "exp")
+_unary("tanh Tensor.tanh", "tanh")
+_unary("log Tensor.log", "log", POSITIVE)
+_unary("sqrt Tensor.sqrt", "sqrt", POSITIVE)
+_unary("rsqrt Tensor.rsqrt", "rsqrt", POSITIVE)
+_unary("nn.functional.sigmoid", "sigmoid")
+_unary("nn.functional.silu", "silu")
+_unary("nn.functional.log_sigmoid", "logsigmoid")
+_unary("isnan Tensor.isnan", "isnan", among(np.nan))
+_unary("Tensor.clone assign", "assign")
+add("Tensor.__neg__", "scale", signature("x"), lambda a: -a.x)
+add(
+    "nn.functional.gelu",
+    "gelu",
+    signature("x", approximate=False, name=None),
+    lambda a: catalogued("gelu", a.x, approximate=bool(a.approximate)),
+)
 add(
     "increment",
     "increment",
@@ -177,10 +173,7 @@ def _cast_dtype(a: Arguments) -> str:
 
 
 def _cast(a: Arguments) -> Operand:
-    """Rounded once, to nearest even, or towards zero for integers: exact in every bit."""
-    target = numpy_dtype(dtype_name(a.plan.dtype, a.plan.x.dtype))
-    with np.errstate(over="ignore"):
-        return value_of(a.x).astype(target)
+    return catalogued("cast", a.x, dtype=dtype_name(a.plan.dtype, a.plan.x.dtype))
 
 
 def _astype_dtype(a: Arguments) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from adapter_conform import catalogue
 from adapter_conform.catalogue.bounds import Operand
 from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Kernel, kernel
@@ -22,6 +23,7 @@ __all__ = [
     "Refusal",
     "add",
     "bind",
+    "catalogued",
     "dtype_name",
     "find",
     "keyed",
@@ -60,6 +62,8 @@ class Api:
     """The dtype of floating results, and of the case."""
     view: Callable[[Arguments], bool]
     """Whether Paddle serves this call as a view of its input, so that no kernel runs."""
+    also: Callable[[Arguments], Sequence[Kernel]]
+    """Further kernels that Paddle calls on the way: needed, but no proof of this operator."""
     mutates: str | None = None
     """The parameter that the call changes in place, which is then its result."""
 
@@ -126,6 +130,12 @@ def _tensors(arguments: Arguments) -> list[TensorArg]:
     return tensors
 
 
+def catalogued(operator: str, *inputs: Operand, **attributes: Any) -> Operand:
+    """What the catalogue's oracle of ``operator`` says; its only output."""
+    (result,) = catalogue.get(operator).oracle(list(inputs), attributes)
+    return result
+
+
 _rows: dict[str, Api] = {}
 
 
@@ -139,6 +149,7 @@ def add(
     fills: Callable[[Arguments], Mapping[str, Fill]] = lambda _: {},
     dtype: Callable[[Arguments], str] = main_dtype,
     view: Callable[[Arguments], bool] | bool = False,
+    also: Callable[[Arguments], Sequence[Kernel]] = lambda _: (),
     mutates: str | None = None,
 ) -> None:
     """Adds the APIs ``names`` (apart by spaces, without ``paddle.``). ``kernels`` as a string is keyed by the call's
@@ -149,7 +160,7 @@ def add(
     """
     chosen = kernels if callable(kernels) else keyed(kernels or operator)
     served = view if callable(view) else (lambda _: bool(view))
-    row = Api(operator, parameters, oracle, chosen, fills, dtype, served, mutates)
+    row = Api(operator, parameters, oracle, chosen, fills, dtype, served, also, mutates)
     for name in names.split():
         if f"paddle.{name}" in _rows:
             raise ValueError(f"replay: API paddle.{name} stands in the table twice")

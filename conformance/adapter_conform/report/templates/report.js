@@ -54,6 +54,9 @@
       body.append(element("div", "soft", key.replaceAll("_", " ")), element("pre", "", value));
     }
     body.append(element("div", "soft", "run this case again"), element("pre", "", item.repro));
+    const link = element("a", "", "link to this case");
+    link.href = "#" + encodeURIComponent(item.id);
+    body.append(link);
     return body;
   }
 
@@ -71,11 +74,7 @@
     const tag = element("span", "tag s-" + item.state, data.letters[item.state]);
     tag.title = item.state;
     head.append(tag, element("span", "id", item.id), element("span", "soft number", item.seconds.toFixed(3) + " s"));
-    head.addEventListener("click", () => {
-      const open = !node.querySelector(".body");
-      toggle(node, item, open);
-      if (open) history.replaceState(null, "", "#" + encodeURIComponent(item.id));
-    });
+    head.addEventListener("click", () => toggle(node, item, !node.querySelector(".body")));
     node.append(head);
     return node;
   }

@@ -1,0 +1,86 @@
+"""Suite ``replay``: recorded Paddle calls, one case a line, judged with the operator catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapter_conform.cases import Case, Outcome
+from adapter_conform.declarations import declared_kernels
+from adapter_conform.replay.lines import inputs_of, prepare
+from adapter_conform.replay.parser import ReplaySyntaxError, parse_file, parse_line
+from adapter_conform.replay.planning import Budget, Choice, choose
+from adapter_conform.suites.base import PlanRequest
+
+if TYPE_CHECKING:
+    from adapter_conform.replay.lines import Line
+    from adapter_conform.session import Session
+
+__all__ = ["SUITE", "ReplaySuite"]
+
+
+class ReplaySuite:
+    name = "replay"
+
+    def __init__(self) -> None:
+        self._last: tuple[PlanRequest, Choice] | None = None
+
+    def plan(self, request: PlanRequest) -> Sequence[Case]:
+        """A case for every line that can be judged on this plugin within the profile's budget, and for every malformed
+        line one that is not run. The other lines are in :meth:`excluded`. Without a replay file there are no cases.
+
+        Raises:
+            ReplayFileError: the file cannot be read, or holds no well-formed line.
+        """
+        if request.replay is None:
+            return []
+        choice = self._choose(request, request.replay)
+        cases = [(line.call.line, self._case(line)) for line in choice.chosen]
+        cases += [(error.line, self._malformed(error)) for error in choice.malformed]
+        return [case for _, case in sorted(cases, key=lambda item: item[0])]
+
+    def excluded(self, request: PlanRequest) -> dict[str, list[int]]:
+        """Reason -> numbers of the lines that are not planned for it, the most frequent reason first.
+
+        Raises:
+            ReplayFileError: the file cannot be read, or holds no well-formed line.
+        """
+        if request.replay is None:
+            return {}
+        return self._choose(request, request.replay).excluded
+
+    def run(self, case: Case, session: Session) -> Outcome:
+        line = prepare(parse_line(case.payload["text"], case.payload["line"]))
+        inputs = inputs_of(line, session.seed)
+        return _judge(line, inputs, session)
+
+    def _choose(self, request: PlanRequest, path: Path) -> Choice:
+        if self._last is None or self._last[0] != request:
+            file = parse_file(path)
+            choice = choose(file, declared_kernels(request.plugin), Budget.of(request.profile), request.seed)
+            self._last = (request, choice)
+        return self._last[1]
+
+    def _case(self, line: Line) -> Case:
+        call = line.call
+        return Case(
+            id=f"replay/{call.api}/{call.line}",
+            suite=self.name,
+            operator=line.api.operator,
+            dtype=line.dtype,
+            payload={"text": call.text, "line": call.line},
+        )
+
+    def _malformed(self, error: ReplaySyntaxError) -> Case:
+        return Case(
+            id=f"replay/malformed/{error.line}",
+            suite=self.name,
+            operator="malformed",
+            dtype="",
+            payload={"text": error.text, "line": error.line},
+            not_run=str(error),
+        )
+
+
+SUITE = ReplaySuite()

@@ -1,0 +1,103 @@
+// x[index...]: what Paddle calls for indexing with integer tensors (since 3.1; this signature since 3.2).
+#include <algorithm>
+#include <vector>
+
+#include "accumulate.h"
+#include "adapter_sdk/kernel.h"
+#include "copy.h"
+
+namespace adapter::kernels {
+
+// Element i of the result lies at base + sum over the index tensors of index_k(i) * step_k, where base walks the axes that
+// are not indexed. Paddle gives input_strides in elements (0 along indexed axes), index_strides and slice_offset in bytes.
+struct IndexPlan {
+  Shape space;
+  Shape base_strides;   // of x, in elements
+  Shape index_strides;  // of every index tensor over `space`
+  std::vector<const int64_t*> indices;
+  std::vector<int64_t> lengths, steps;  // of the indexed axes; steps in elements
+  int64_t offset = 0;
+};
+
+template <typename T>
+IndexPlan index_plan(const TensorList& index, const std::vector<int64_t>& input_dims,
+                     const std::vector<int64_t>& input_strides, const std::vector<int64_t>& index_dims,
+                     const std::vector<int64_t>& index_strides, int64_t slice_offset) {
+  if (index.empty()) throw InvalidArgument("indexing without an index tensor");
+  const int64_t width = sizeof(T);
+  IndexPlan plan;
+  plan.space = host::broadcast_shape(Shape(input_dims), index.front().shape);
+  plan.index_strides = host::broadcast_strides(index.front().shape, plan.space);
+  const int lead = plan.space.rank - static_cast<int>(input_dims.size());
+  for (int i = 0; i < plan.space.rank; ++i) {
+    const size_t own = static_cast<size_t>(i - lead);
+    const bool moves = i >= lead && (input_dims[own] != 1 || plan.space[i] == 1);
+    plan.base_strides.push_back(moves ? input_strides[own] : 0);
+  }
+  for (const Tensor& t : index) {
+    if (t.dtype != DType::int64) throw Unimplemented(std::string("an index tensor of dtype ") + name_of(t.dtype));
+    plan.indices.push_back(host::in<int64_t>(t));
+  }
+  plan.lengths = index_dims;
+  for (int64_t bytes : index_strides) plan.steps.push_back(bytes / width);
+  plan.offset = slice_offset / width;
+  return plan;
+}
+
+// Calls element(result index, offset in x). Throws DeviceError for an index outside its axis.
+template <typename Element>
+void each_indexed(const IndexPlan& plan, Element&& element) {
+  const host::Walk<3> walk(plan.space,
+                           {host::contiguous_strides(plan.space), plan.base_strides, plan.index_strides});
+  walk.rows([&](const std::array<int64_t, 3>& o, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      int64_t position = plan.offset + o[1] + i * walk.inner_stride(1);
+      const int64_t at = o[2] + i * walk.inner_stride(2);
+      for (size_t k = 0; k < plan.indices.size(); ++k) {
+        const int64_t value = plan.indices[k][at], length = plan.lengths[k];
+        if (value < -length || value >= length)
+          throw DeviceError("index " + std::to_string(value) + " is outside an axis of length " +
+                            std::to_string(length));
+        position += (value < 0 ? value + length : value) * plan.steps[k];
+      }
+      element(o[0] + i * walk.inner_stride(0), position);
+    }
+  });
+}
+
+template <typename T>
+void index_elementwise_get(Context& ctx, const Tensor& x, const TensorList& index,
+                           const std::vector<int64_t>& input_dims, const std::vector<int64_t>& input_strides,
+                           const std::vector<int64_t>& index_dims, const std::vector<int64_t>& index_stride,
+                           int64_t slice_offset, bool /*accumulate*/, bool /*is_combined*/, Output& out) {
+  IndexPlan plan = index_plan<T>(index, input_dims, input_strides, index_dims, index_stride, slice_offset);
+  ctx.resize(out, plan.space);
+  T* r = host::out<T>(ctx, out);
+  const T* a = host::in<T>(x);
+  host::launch(ctx, [=, plan = std::move(plan)] {
+    each_indexed(plan, [&](int64_t i, int64_t position) { r[i] = a[position]; });
+  });
+}
+
+template <typename T>
+void index_elementwise_get_grad(Context& ctx, const Tensor& x, const TensorList& index, const Tensor& out_grad,
+                                const std::vector<int64_t>& input_dims, const std::vector<int64_t>& input_strides,
+                                const std::vector<int64_t>& index_dims, const std::vector<int64_t>& index_strides,
+                                int64_t slice_offset, bool /*accumulate*/, bool /*is_combined*/, Output& x_grad) {
+  IndexPlan plan = index_plan<T>(index, input_dims, input_strides, index_dims, index_strides, slice_offset);
+  ctx.resize(x_grad, x.shape);
+  T* r = host::out<T>(ctx, x_grad);
+  const T* g = host::in<T>(out_grad);
+  const int64_t n = x.numel();
+  // An element may be picked several times: its gradients add up, in the accumulator's type.
+  host::launch(ctx, [=, plan = std::move(plan)] {
+    std::vector<Accumulator<T>> sums(static_cast<size_t>(n));
+    each_indexed(plan, [&](int64_t i, int64_t position) { sums[static_cast<size_t>(position)] += g[i]; });
+    std::transform(sums.begin(), sums.end(), r, [](Accumulator<T> sum) { return static_cast<T>(sum); });
+  });
+}
+
+ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get, none, float, double, int32_t, int64_t, bool)
+ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad, f64, float, double, int32_t, int64_t)
+
+}  // namespace adapter::kernels

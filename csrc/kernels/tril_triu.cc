@@ -1,0 +1,45 @@
+// Triangular parts of the last two axes.
+#include "adapter_sdk/host/access.h"
+#include "adapter_sdk/kernel.h"
+
+namespace adapter::kernels {
+
+template <typename T>
+void triangle(Context& ctx, const Tensor& x, int32_t diagonal, bool lower, Output& out) {
+  if (x.shape.rank < 2) throw InvalidArgument("a triangle of a tensor of rank " + std::to_string(x.shape.rank));
+  const int64_t columns = x.shape[x.shape.rank - 1], rows = x.shape[x.shape.rank - 2];
+  T* r = host::out<T>(ctx, out);
+  const T* a = host::in<T>(x);
+  const int64_t n = x.numel();
+  host::launch(ctx, [=] {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t distance = i % columns - i / columns % rows;  // how far right of the main diagonal
+      const bool kept = lower ? distance <= diagonal : distance >= diagonal;
+      r[i] = kept ? a[i] : T(0);
+    }
+  });
+}
+
+template <typename T>
+void tril(Context& ctx, const Tensor& x, int32_t diagonal, Output& out) {
+  triangle<T>(ctx, x, diagonal, true, out);
+}
+
+template <typename T>
+void triu(Context& ctx, const Tensor& x, int32_t diagonal, Output& out) {
+  triangle<T>(ctx, x, diagonal, false, out);
+}
+
+template <typename T>
+void tril_triu(Context& ctx, const Tensor& x, int32_t diagonal, bool lower, Output& out) {
+  triangle<T>(ctx, x, diagonal, lower, out);
+}
+
+ADAPTER_KERNEL("tril", tril, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("triu", triu, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("tril_triu", tril_triu, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
+// The gradient of a masked copy is the same masked copy.
+ADAPTER_KERNEL("tril_grad", tril, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("triu_grad", triu, none, float, double, int32_t, int64_t)
+
+}  // namespace adapter::kernels

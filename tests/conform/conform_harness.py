@@ -1,0 +1,51 @@
+"""Runs `adapter-conform` as users do, in a process of its own, against the fake suite of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+FAKE = "fake_suite:SUITE"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended: its exit code, what it printed, and the folder with its files."""
+
+    code: int
+    stdout: str
+    stderr: str
+    out: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "results.json").read_text())
+        return found
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.out / "results.jsonl").read_text().splitlines()]
+
+    @property
+    def states(self) -> dict[str, str]:
+        """What a case was made to do -> how it ended."""
+        return {record["id"].split("/")[-1].split(" ")[0]: record["state"] for record in self.records}
+
+
+def conform_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "adapter_conform", *arguments]
+
+
+def conform_environment() -> dict[str, str]:
+    paths = [str(HERE), str(REPOSITORY / "conformance"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+Conform = Callable[..., Finished]
