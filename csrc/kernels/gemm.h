@@ -1,6 +1,7 @@
 // Matrix product; whoever links the kernels chooses the implementation (gemm_blas.cc, gemm_plain.cc).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace adapter::kernels {

@@ -56,6 +56,7 @@ __all__ = [
     "product",
     "root",
     "running_sum",
+    "scatter_sum",
     "select",
     "sin",
     "tanh",
@@ -390,6 +391,31 @@ def product(x: Operand, axes: Axes = None, keepdims: bool = False) -> Operand:
         return np.prod(x, axis=axes, keepdims=keepdims)
     value = np.asarray(np.prod(x.value, axis=axes, keepdims=keepdims))
     return _accumulated(x, value, np.abs(value), _length(x.shape, axes) - 1, None)
+
+
+def scatter_sum(size: int, positions: Array, x: Tracked) -> Tracked:
+    """Sums each element of ``x`` into a zeroed vector of ``size`` at ``positions`` (same shape; -1 drops it).
+
+    Free of error where no position is met twice, as in the gradient of a permutation.
+    """
+    keep = positions.reshape(-1) >= 0
+    where = positions.reshape(-1)[keep]
+
+    def summed(values: Array) -> Array:
+        result = np.zeros(size, dtype=values.dtype)
+        np.add.at(result, where, np.broadcast_to(values, x.shape).reshape(-1)[keep])
+        return result
+
+    value = summed(x.value)
+    carried = None if x.error is None else summed(x.error)
+    terms = np.bincount(where, minlength=size)
+    if terms.max(initial=0) <= 1:
+        return Tracked(value, x.arithmetic, carried)
+    steps = np.array([gamma(n) for n in range(int(terms.max()))])[np.maximum(terms - 1, 0)]
+    error = steps * x.arithmetic.u_acc * summed(np.abs(x.value))
+    if x.arithmetic.u_acc < x.arithmetic.u:
+        error = error + np.where(terms > 1, x.arithmetic.u * np.abs(value), 0.0)
+    return Tracked(value, x.arithmetic, _plus(error, carried))
 
 
 def amax(x: Operand, axes: Axes = None, keepdims: bool = False) -> Operand:

@@ -193,7 +193,7 @@ register(
         ],
         gradient=lambda x, out, d, a: [_reversed_sum(d[0], a["axis"])],
         kind=Kind.REDUCTION,
-        dtypes=("float32", "int64", "int32"),
+        dtypes=("float32", "int64"),
         aliases=("paddle.cumsum", "paddle.Tensor.cumsum"),
         **_along_axis(("normal",), probes=True),
     )

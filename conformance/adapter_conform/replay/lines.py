@@ -1,7 +1,8 @@
-"""From a parsed line to something that can be judged: the operator's specification, its inputs, the kernels it needs."""
+"""From a parsed line to something that can be judged: an operator specification, its inputs, the kernels it needs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,10 @@ from adapter_conform.catalogue.precision import Arithmetic, is_float
 from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 from adapter_conform.replay.apis.table import Api, Arguments, Refusal, bind, find
 from adapter_conform.replay.calls import resolve, substitute
-from adapter_conform.replay.inputs import ANY, Fill, draw, generator
+from adapter_conform.replay.inputs import ANY, Fill, byte_size, draw, generator
 from adapter_conform.replay.syntax import Call, Value, render, tensors_of
 
-__all__ = ["Line", "inputs_of", "prepare", "spec_of"]
+__all__ = ["Line", "LineFault", "inputs_of", "prepare", "spec_of"]
 
 
 HOST_ONLY = {
@@ -30,6 +31,14 @@ HOST_ONLY = {
     "paddle.Tensor.__nonzero__": "__nonzero__ only copies to the host: no kernel takes part",
 }
 """Recorded APIs that no operator catalogue can judge, and why."""
+
+
+DRAWN = frozenset(("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"))
+"""The dtypes of which replay draws elements."""
+
+
+class LineFault(Exception):
+    """The line asks for what cannot be (shapes that do not fit, say): its own fault, not the device's."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Line:
     also: tuple[Kernel, ...]
     """Needed besides."""
     view: bool
+    bytes: int
+    """Of its input tensors, and of the tensor whose shape or range it states."""
     fills: tuple[Fill, ...]
     """What each tensor of ``call.tensors`` holds."""
 
@@ -60,6 +71,9 @@ def prepare(call: Call) -> Line:
     api = find(call.api)
     if api is None:
         raise Refusal(HOST_ONLY.get(call.api, f"API not in the catalogue: {call.api}"))
+    strange = sorted({tensor.dtype for tensor in call.tensors} - DRAWN)
+    if strange:
+        raise Refusal(f"replay draws no elements of dtype {strange[0]}")
     if any(tensor.size == 0 for tensor in call.tensors):
         raise Refusal("a tensor without elements: there is nothing to judge")
     arguments = bind(api, call)
@@ -73,8 +87,19 @@ def prepare(call: Call) -> Line:
         kernels=tuple(api.kernels(arguments)),
         also=tuple(api.also(arguments)),
         view=api.view(arguments),
+        bytes=byte_size(call.tensors) + 8 * _stated_elements(arguments),
         fills=tuple(fills.get(name, ANY) for name, value in _named(api, call) for _ in tensors_of(value)),
     )
+
+
+def _stated_elements(arguments: Arguments) -> int:
+    """The number of elements that a ``shape=`` or the bounds of a range ask for."""
+    shape = getattr(arguments, "shape", None)
+    sides = [side for side in (shape if isinstance(shape, (list, tuple)) else [shape]) if isinstance(side, int)]
+    if sides:
+        return math.prod(abs(side) for side in sides)
+    bounds = [getattr(arguments, name, None) for name in ("start", "end")]
+    return int(sum(abs(bound) for bound in bounds if isinstance(bound, (int, float)) and math.isfinite(bound)))
 
 
 def _named(api: Api, call: Call) -> list[tuple[str, Value]]:
@@ -87,14 +112,20 @@ def inputs_of(line: Line, seed: int) -> list[NDArray[Any]]:
     """The line's tensors, in the order of ``call.tensors``. The same call and seed give the same elements.
 
     Raises:
-        ValueError: a tensor's dtype or an index range leaves no valid element.
+        LineFault: an index range leaves no valid element.
     """
     rng = generator(seed, render(line.call))
-    return [draw(tensor, fill, rng) for tensor, fill in zip(line.call.tensors, line.fills, strict=True)]
+    try:
+        return [draw(tensor, fill, rng) for tensor, fill in zip(line.call.tensors, line.fills, strict=True)]
+    except ValueError as error:
+        raise LineFault(f"no input can be drawn: {error}") from error
 
 
 def spec_of(line: Line) -> OperatorSpec:
-    """The catalogue's kind of entry for this one call: the API called as the line says, and what must come of it."""
+    """The catalogue's kind of entry for this one call: the API called as the line says, and what must come of it.
+
+    Its oracle raises :class:`LineFault` where the arguments do not fit together.
+    """
     api = line.api
     return OperatorSpec(
         name=api.operator,
@@ -132,7 +163,10 @@ def _oracle(line: Line) -> Callable[[list[Operand], Attributes], list[Operand]]:
         named = bind(line.api, Call(line.call.api, tuple(args), tuple(kwargs.items())))
         named.plan = line.arguments
         named.arithmetic = Arithmetic.of(line.dtype if is_float(line.dtype) else "float32")
-        result = line.api.oracle(named)
+        try:
+            result = line.api.oracle(named)
+        except Exception as error:  # NumPy refuses arguments that do not fit together in many ways
+            raise LineFault(f"NumPy refuses the call: {type(error).__name__}: {error}") from error
         return result if isinstance(result, list) else [np.asarray(result) if np.isscalar(result) else result]
 
     return oracle

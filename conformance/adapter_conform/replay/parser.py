@@ -121,7 +121,10 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "r": "\r", "t": "\t"}
 _CONSTANTS: dict[str, Value] = {"None": None, "True": True, "False": False, "Ellipsis": ...}
-_VALUE_FORMS = "a value (number, string, None, True, False, Ellipsis, Tensor(...), Dtype(...), slice(...), list[...] or tuple(...))"
+_VALUE_FORMS = (
+    "a value (number, string, None, True, False, Ellipsis, "
+    "Tensor(...), Dtype(...), slice(...), list[...] or tuple(...))"
+)
 
 
 class _Parser:
@@ -207,10 +210,8 @@ class _Parser:
     def _dtype(self) -> DtypeArg:
         self._mark("(", "'(' after Dtype")
         token = self._peek()
-        if token.kind == "string":
-            name = self._string()
-        else:
-            name = self._take("word", "a dtype's name, e.g. float32").text
+        quoted = token.kind == "string"
+        name = self._string() if quoted else self._take("word", "a dtype's name, e.g. float32").text
         dtype = self._known_dtype(name.removeprefix("paddle."), token)
         self._mark(")", "')' after a dtype's name")
         return DtypeArg(dtype)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from adapter_conform.catalogue.spec import Kernel
 from adapter_conform.replay.apis.table import Refusal
-from adapter_conform.replay.inputs import byte_size
 from adapter_conform.replay.lines import Line, prepare
 from adapter_conform.replay.parser import ReplayFile, ReplaySyntaxError
 
@@ -22,8 +21,8 @@ class Budget:
     """What a profile spends on replay."""
 
     profile: str
-    input_bytes: int
-    """Most bytes of input tensors that a line may have."""
+    bytes: int
+    """Most bytes that the tensors stated in a line may have."""
     sample: int | None = None
     """Lines to run, drawn with the run's seed; None for all."""
 
@@ -93,8 +92,8 @@ def _require_offered(line: Line, offered: Mapping[str, set[str]]) -> None:
 
 
 def _require_small(line: Line, budget: Budget) -> None:
-    if byte_size(line.call.tensors) > budget.input_bytes:
-        raise Refusal(f"more than {budget.input_bytes // MIB} MiB of inputs, the limit of profile {budget.profile}")
+    if line.bytes > budget.bytes:
+        raise Refusal(f"more than {budget.bytes // MIB} MiB of tensors, the limit of profile {budget.profile}")
 
 
 def _sample(choice: Choice, budget: Budget, seed: int) -> None:

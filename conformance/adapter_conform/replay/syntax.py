@@ -9,24 +9,8 @@ from typing import Union
 
 __all__ = ["DTYPES", "Call", "DtypeArg", "SliceArg", "TensorArg", "Value", "render", "render_value", "tensors_of"]
 
-DTYPES = frozenset(
-    [
-        "bool",
-        "uint8",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "float16",
-        "bfloat16",
-        "float32",
-        "float64",
-        "complex64",
-        "complex128",
-        "float8_e4m3fn",
-        "float8_e5m2",
-    ]
-)
+_REALS = ("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2")
+DTYPES = frozenset(("bool", "uint8", "int8", "int16", "int32", "int64", *_REALS, "complex64", "complex128"))
 """The element types that a ``Tensor(...)`` or ``Dtype(...)`` may name."""
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.declarations import declared_kernels
-from adapter_conform.replay.lines import inputs_of, prepare
+from adapter_conform.judge import judge_call
+from adapter_conform.replay.calls import resolve
+from adapter_conform.replay.lines import LineFault, inputs_of, prepare, spec_of
 from adapter_conform.replay.parser import ReplaySyntaxError, parse_file, parse_line
 from adapter_conform.replay.planning import Budget, Choice, choose
+from adapter_conform.states import State
 from adapter_conform.suites.base import PlanRequest
 
 if TYPE_CHECKING:
@@ -51,9 +54,17 @@ class ReplaySuite:
         return self._choose(request, request.replay).excluded
 
     def run(self, case: Case, session: Session) -> Outcome:
+        """Judges one line. What the line itself makes impossible proves nothing and leaves the case not run."""
         line = prepare(parse_line(case.payload["text"], case.payload["line"]))
-        inputs = inputs_of(line, session.seed)
-        return _judge(line, inputs, session)
+        try:
+            resolve(session.paddle, line.call.api)
+        except AttributeError as error:
+            return Outcome(State.NOT_RUN, message=f"this Paddle has no such API: {error}")
+        try:
+            inputs = inputs_of(line, session.seed)
+            return judge_call(session, spec_of(line), inputs, {}, dtype=line.dtype, backward=False)
+        except LineFault as fault:
+            return Outcome(State.NOT_RUN, message=f"the line cannot be run: {fault}")
 
     def _choose(self, request: PlanRequest, path: Path) -> Choice:
         if self._last is None or self._last[0] != request:

@@ -20,9 +20,8 @@ __all__: list[str] = []
 def _full_dtype(a: Arguments) -> str:
     """``paddle.full`` without a dtype keeps the kind of a bare bool or integer; ``ones`` and ``zeros`` give float32."""
     number = getattr(a, "fill_value", 0.0)
-    return dtype_name(
-        a.dtype, "bool" if isinstance(number, bool) else "int64" if isinstance(number, int) else "float32"
-    )
+    default = "bool" if isinstance(number, bool) else "int64" if isinstance(number, int) else "float32"
+    return dtype_name(a.dtype, default)
 
 
 def _full(names: str, parameters: Parameters, value: int | None) -> None:

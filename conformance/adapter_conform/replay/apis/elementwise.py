@@ -59,8 +59,8 @@ def _binary(
     fills: Callable[[Arguments], Mapping[str, Fill]] = lambda _: {},
     dtype: Callable[[Arguments], str] = _promoted,
 ) -> None:
-    """``number_kernels``: what Paddle calls when one side is a bare number, after filling a tensor with it where that is
-    the tensor kernel."""
+    """``number_kernels``: what Paddle calls when one side is a bare number. Where that is the operator itself, the
+    number is filled into a tensor first."""
 
     def kernels(a: Arguments) -> list[Kernel]:
         number = isinstance(a.x, (int, float)) or isinstance(a.y, (int, float))

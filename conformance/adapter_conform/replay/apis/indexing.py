@@ -19,12 +19,10 @@ __all__: list[str] = []
 def _is_basic(item: Value) -> bool:
     """Integers, slices, None and Ellipsis: what Paddle serves as a view."""
     items = item if isinstance(item, tuple) else (item,)
-    return all(
-        part is None
-        or isinstance(part, (EllipsisType, SliceArg))
-        or (isinstance(part, int) and not isinstance(part, bool))
-        for part in items
-    ) and not tensors_of(list(items))
+    return all(type(part) in _BASIC for part in items) and not tensors_of(list(items))
+
+
+_BASIC = (int, type(None), EllipsisType, SliceArg)
 
 
 def _is_number(item: Value) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -134,7 +133,7 @@ def _attention(a: Arguments) -> Tracked:
     elif a.attn_mask is not None:
         scores = bounds.select(np.broadcast_to(a.attn_mask, scores.shape), scores, -math.inf)
     if a.is_causal:
-        scores = bounds.select(np.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
+        scores = bounds.select(np.tri(scores.shape[-2], scores.shape[-1], dtype=bool), scores, -math.inf)
     weights = catalogued("softmax", scores, axis=-1)
     result: Tracked = move(lambda x: np.swapaxes(x, 1, 2), bounds.dot(weights, value))
     return result
@@ -158,20 +157,16 @@ add(
 )
 
 
-def _dropout(a: Arguments) -> list[Kernel]:
+def _dropout_fills(a: Arguments) -> dict[str, Fill]:
     if a.p == 0 or not a.training:
         raise Refusal("dropout that drops nothing returns the tensor itself: there is nothing to judge")
-    raise Refusal("dropout is random: no oracle")
-
-
-def _unchanged(a: Arguments) -> Any:
-    return a.x
+    raise Refusal("dropout is random: there is no oracle")
 
 
 add(
     "nn.functional.dropout",
     "dropout",
     signature("x", p=0.5, axis=None, training=True, mode="upscale_in_train", name=None),
-    _unchanged,
-    kernels=_dropout,
+    lambda a: a.x,
+    fills=_dropout_fills,
 )
