@@ -97,6 +97,11 @@ class PluginLibrary:
         rows = [self._table.peaks[index] for index in range(self._table.n_peaks)]
         return tuple(PeakThroughput(self._dtype(row.dtype, "a peak"), row.tflops) for row in rows)
 
+    @property
+    def table_address(self) -> int:
+        """Address of the exported table, for C code that wants to read it or to use its tools."""
+        return ctypes.addressof(self._table)
+
     def card_count(self) -> int:
         """Cards of this machine. Raises DeviceError when the library cannot tell."""
         return self._not_negative("card_count()", self._table.card_count())

@@ -14,5 +14,5 @@ def declared_kernels(plugin: LoadedPlugin) -> dict[tuple[str, str], str]:
     """(operator, dtype) -> accumulator dtype ("undefined" where nothing is summed) of every declared kernel."""
     table: dict[tuple[str, str], str] = {}
     for kernel in plugin.kernels:
-        table[kernel.operator, kernel.dtype] = kernel.accumulator
+        table[kernel.operator, kernel.dtype] = kernel.accumulator or "undefined"
     return table

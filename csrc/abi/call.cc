@@ -167,8 +167,11 @@ void run_call(const CallFrame& frame, Body body, Collect collect, void* argument
   }
   CallTensors tensors;
   collect(tensors, arguments);
-  const bool skipped = abi::interpose(ADAPTER_PHASE_BEFORE, frame, ctx, tensors);
-  if (!skipped) body(ctx, arguments);
+  if (abi::interpose(ADAPTER_PHASE_BEFORE, frame, ctx, tensors)) {
+    for (const Output* output : tensors.outputs) require_allocated(*output);  // as body() does after a kernel
+  } else {
+    body(ctx, arguments);
+  }
   abi::interpose(ADAPTER_PHASE_AFTER, frame, ctx, tensors);
   ctx.verify_canaries();
 }

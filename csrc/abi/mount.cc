@@ -17,22 +17,28 @@ namespace {
 int state = ADAPTER_NOT_MOUNTED;
 std::string& message = *new std::string("not mounted: Paddle has not loaded this library");
 
-// Returns why this Paddle cannot be served, or "".
+std::string remedy() {
+  return std::string("; install a paddlepaddle that the plugin supports (") + plugin_info().paddle_versions +
+         "), or a newer release of the plugin";
+}
+
+// Returns why this Paddle cannot be served, and what to do about it, or "".
 std::string mount_into(PD_RuntimeParams* params) {
   if (params->size < sizeof(PD_RuntimeParams))
     return "CustomRuntimeParams has " + std::to_string(params->size) + " bytes, wanted " +
-           std::to_string(sizeof(PD_RuntimeParams));
+           std::to_string(sizeof(PD_RuntimeParams)) + remedy();
   const size_t size = params->interface->size;
   const Layout* layout = find_layout(size);
   if (layout == nullptr)
-    return "this Paddle's C_DeviceInterface has " + std::to_string(size) + " bytes; known are " + known_sizes();
+    return "this Paddle's C_DeviceInterface has " + std::to_string(size) + " bytes; known are " + known_sizes() + remedy();
   if (std::string missing = resolve_paddle_api(); !missing.empty()) return missing;
   std::string detail;
   const auto version = running_paddle_version(&detail);
   if (!version || !signatures_known(*version))
     return "this is PaddlePaddle " + (version ? to_string(*version) : detail) + "; this plugin has kernel signatures of " +
-           known_versions();
-  if (plugin_device().card_count() < 1) return "the device reports no card";
+           known_versions() + remedy();
+  if (plugin_device().card_count() < 1)
+    return "the device reports no card; see that its driver is loaded and that a card is free to use";
   fill_runtime(params->interface, *layout);
   params->version = {0, 1, 1};  // Paddle's CUSTOM_RUNTIME version macros, the same in every release
   params->sub_device_type = plugin_info().sub_device_type;

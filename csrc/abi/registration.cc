@@ -1,6 +1,8 @@
 #include "abi/registration.h"
 
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "abi/paddle_api.h"
@@ -50,8 +52,13 @@ void register_one(Kernel& kernel) {
 
 RegistrationCounts register_kernels(const PaddleVersion& version) {
   RegistrationCounts counts;
+  std::set<std::pair<std::string, int32_t>> taken;
   for (Kernel* kernel : kernel_table()) {
-    if (const std::string reason = misfit(*kernel, version); !reason.empty()) {
+    std::string reason = misfit(*kernel, version);
+    // One operator may be declared with the signatures of several releases, but only one may fit.
+    if (reason.empty() && !taken.emplace(kernel->row.operator_name, kernel->row.dtype).second)
+      reason = std::string("operator ") + kernel->row.operator_name + " is declared twice in this dtype";
+    if (!reason.empty()) {
       refuse(*kernel, reason);
       ++counts.refused;
     } else {

@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 
+#include "abi/paddle_exception.h"
 #include "adapter_sdk/device.h"
 
 namespace adapter::abi {
@@ -11,7 +12,8 @@ namespace {
 thread_local std::string error_text;
 thread_local int selected_card = 0;
 
-// Paddle's callbacks are C: an exception must not leave them.
+// For callbacks that Paddle makes from destructors, or whose failure it handles itself (a failed allocation makes it
+// empty its pool and try again): the error becomes a status, its message waits in last_error().
 template <typename Work>
 PD_Status guarded(Work&& work) {
   try {
@@ -23,6 +25,22 @@ PD_Status guarded(Work&& work) {
     set_last_error("an exception that is no std::exception");
   }
   return PD_FAILED;
+}
+
+// For copies and synchronisation, where errors of earlier asynchronous work surface: of a bare status Paddle reports only
+// its number, so the error travels as the exception that Paddle turns into a Python one.
+template <typename Work>
+PD_Status raising(Work&& work) {
+  try {
+    work();
+    return PD_SUCCESS;
+  } catch (const Error& error) {
+    set_last_error(error.what());
+    throw_to_paddle(error.paddle_code(), std::string(plugin_info().name) + ": " + error.what());
+  } catch (const std::exception& error) {
+    set_last_error(error.what());
+    throw_to_paddle(12, std::string(plugin_info().name) + ": " + error.what());
+  }
 }
 
 int card_of(C_Device device) { return device->id; }
@@ -46,7 +64,7 @@ PD_Status get_device(C_Device d) {
   return PD_SUCCESS;
 }
 PD_Status synchronize_device(C_Device d) {
-  return guarded([&] { plugin_device().synchronize(card_of(d)); });
+  return raising([&] { plugin_device().synchronize(card_of(d)); });
 }
 PD_Status get_device_count(size_t* count) {
   return guarded([&] { *count = static_cast<size_t>(plugin_device().card_count()); });
@@ -84,7 +102,7 @@ PD_Status stream_add_callback(C_Device d, C_Stream stream, C_Callback callback, 
   });
 }
 PD_Status synchronize_stream(C_Device d, C_Stream stream) {
-  return guarded([&] { plugin_device().synchronize_stream(card_of(d), stream_of(card_of(d), stream)); });
+  return raising([&] { plugin_device().synchronize_stream(card_of(d), stream_of(card_of(d), stream)); });
 }
 PD_Status create_event(C_Device d, C_Event* event) {
   return guarded([&] { *event = plugin_device().create_event(card_of(d)); });
@@ -93,7 +111,7 @@ PD_Status destroy_event(C_Device d, C_Event event) {
   return guarded([&] { plugin_device().destroy_event(card_of(d), event); });
 }
 PD_Status record_event(C_Device d, C_Stream stream, C_Event event) {
-  return guarded([&] { plugin_device().record_event(card_of(d), stream_of(card_of(d), stream), event); });
+  return raising([&] { plugin_device().record_event(card_of(d), stream_of(card_of(d), stream), event); });
 }
 PD_Status query_event(C_Device d, C_Event event) {
   bool done = false;
@@ -101,10 +119,10 @@ PD_Status query_event(C_Device d, C_Event event) {
   return status == PD_SUCCESS && done ? PD_SUCCESS : PD_FAILED;
 }
 PD_Status synchronize_event(C_Device d, C_Event event) {
-  return guarded([&] { plugin_device().synchronize_event(card_of(d), event); });
+  return raising([&] { plugin_device().synchronize_event(card_of(d), event); });
 }
 PD_Status stream_wait_event(C_Device d, C_Stream stream, C_Event event) {
-  return guarded([&] { plugin_device().wait_event(card_of(d), stream_of(card_of(d), stream), event); });
+  return raising([&] { plugin_device().wait_event(card_of(d), stream_of(card_of(d), stream), event); });
 }
 
 // ---- memory
@@ -115,7 +133,7 @@ PD_Status deallocate(C_Device d, void* address, size_t bytes) {
   return guarded([&] { plugin_device().deallocate(card_of(d), address, bytes ? bytes : 1); });
 }
 PD_Status memory_set(C_Device d, void* address, unsigned char value, size_t bytes) {
-  return guarded([&] {
+  return raising([&] {
     if (bytes) plugin_device().fill(card_of(d), address, value, bytes);
   });
 }
@@ -130,24 +148,24 @@ PD_Status host_deallocate(C_Device d, void* address, size_t bytes) {
 }
 template <CopyKind kind>
 PD_Status copy(C_Device d, void* dst, const void* src, size_t bytes) {
-  return guarded([&] {
+  return raising([&] {
     if (bytes) plugin_device().copy(card_of(d), kind, dst, src, bytes);
   });
 }
 template <CopyKind kind>
 PD_Status copy_async(C_Device d, C_Stream stream, void* dst, const void* src, size_t bytes) {
-  return guarded([&] {
+  return raising([&] {
     if (bytes) plugin_device().copy_async(card_of(d), stream_of(card_of(d), stream), kind, dst, src, bytes);
   });
 }
 PD_Status copy_peer(C_Device dst_card, C_Device src_card, void* dst, const void* src, size_t bytes) {
-  return guarded([&] {
+  return raising([&] {
     if (bytes) plugin_device().copy_peer(card_of(dst_card), card_of(src_card), dst, src, bytes);
   });
 }
 PD_Status copy_peer_async(C_Device dst_card, C_Device src_card, C_Stream stream, void* dst, const void* src,
                           size_t bytes) {
-  return guarded([&] {
+  return raising([&] {
     if (!bytes) return;
     const int card = card_of(dst_card);
     plugin_device().copy_peer_async(card, card_of(src_card), stream_of(card, stream), dst, src, bytes);

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from adapter_conform.session import KernelCalls
+from adapter_conform.session import KernelCalls, read_registry
 
 KERNEL_KEY = re.compile(rb"\] (\w+) API kernel key: \[[^,]+, [^,]+, ([\w:]+)\]")
 
@@ -49,12 +49,7 @@ class CpuSession:
         self.seed = 0
         self.plugin = FakePlugin()
         self.library = FakeLibrary()
-        self._registry = {
-            (name, key.rsplit(", ", 1)[1].rstrip(")"))
-            for name, keys in self.paddle.base.core._get_registered_phi_kernels().items()
-            for key in keys
-            if key.startswith("(CPU,")
-        }
+        self._registry = read_registry(paddle, "CPU")
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         return (operator, dtype) in self._registry

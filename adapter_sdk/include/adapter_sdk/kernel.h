@@ -342,9 +342,11 @@ void declare(const Declaration& declaration, DType dtype) {
   kernel_table().push_back(&kernel);
 }
 
-template <template <typename> class Family, typename... Ts>
+// `Family` is a type of an anonymous namespace, which keeps everything made from it local to its source file. It must not
+// be a class template: g++ merges functions whose template template arguments share a name across source files.
+template <typename Family, typename... Ts>
 bool declare_family(const Declaration& declaration) {
-  (declare<Family<Ts>::function, Family<Ts>>(declaration, dtype_of<Ts>), ...);
+  (declare<Family::template function<Ts>, Family>(declaration, dtype_of<Ts>), ...);
   return true;
 }
 
@@ -371,8 +373,8 @@ bool declare_family(const Declaration& declaration) {
   ADAPTER_KERNEL_DEFINE(operator_name, function_template, accumulator, flags, counter, __VA_ARGS__)
 #define ADAPTER_KERNEL_DEFINE(operator_name, function_template, accumulator, flags, counter, ...)               \
   namespace {                                                                                                   \
-  template <typename T>                                                                                         \
   struct AdapterFamily##counter {                                                                               \
+    template <typename T>                                                                                       \
     static constexpr auto function = &function_template<T>;                                                     \
   };                                                                                                            \
   [[maybe_unused]] const bool adapter_declared##counter =                                                \

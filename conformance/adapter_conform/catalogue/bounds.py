@@ -288,9 +288,7 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 def erf(x: Tracked) -> Tracked:
     """The error function, by the C library's double precision."""
     peak = 2 / math.sqrt(math.pi)
-    return function(
-        x, lambda v: np.asarray(_erf(v), dtype=v.dtype), lambda v, _: peak * np.exp(-v * v), ULPS["erf"]
-    )
+    return function(x, lambda v: np.asarray(_erf(v), dtype=v.dtype), lambda v, _: peak * np.exp(-v * v), ULPS["erf"])
 
 
 def power(x: Tracked, exponent: Tracked | float) -> Tracked:
@@ -314,7 +312,7 @@ def _extreme(choose: Callable[..., Any], left: Operand, right: Operand) -> Opera
         return choose(left, right)
     other = left.lift(right)
     value = choose(left.value, other.value)
-    errors = [_spread(error, value) for error in (left.error, other.error) if error is not None]
+    errors = [np.broadcast_to(error, value.shape) for error in (left.error, other.error) if error is not None]
     return Tracked(value, left.arithmetic, np.maximum.reduce(errors) if errors else None)
 
 

@@ -19,6 +19,11 @@ from adapter_conform.catalogue.values import describe, tensor
 __all__: list[str] = []
 
 
+def _offered(name: str) -> tuple[str, ...]:
+    """Floating numbers have no bits to operate on."""
+    return () if name.startswith("bitwise") else ("float64", "float16", "bfloat16")
+
+
 def _two(
     name: str, function: Callable[..., Array], dtypes: tuple[str, ...], regimes: tuple[str, str], *aliases: str
 ) -> None:
@@ -32,6 +37,7 @@ def _two(
             examples=binary(*regimes),
             corners=binary_corners(*regimes),
             dtypes=dtypes,
+            offered=_offered(name),
             aliases=(f"paddle.{name}", f"paddle.Tensor.{name}", *aliases),
         )
     )
@@ -64,6 +70,7 @@ def _one(name: str, function: Callable[..., Array], dtypes: tuple[str, ...], *al
             examples=unary(("integers",)),
             corners=unary_corners(("integers",)),
             dtypes=dtypes,
+            offered=_offered(name),
             aliases=(f"paddle.{name}", *aliases),
         )
     )
@@ -71,6 +78,51 @@ def _one(name: str, function: Callable[..., Array], dtypes: tuple[str, ...], *al
 
 _one("logical_not", np.logical_not, ("bool", "int64", "float32"))
 _one("bitwise_not", np.invert, ("bool", "int32", "int64"), "paddle.Tensor.__invert__")
+
+
+def _mask_examples(dtype: str) -> st.SearchStrategy[Description]:
+    return st.builds(lambda shape, value: _masked(shape, value), shapes(), st.sampled_from([0, -3, 1]))
+
+
+def _masked(shape: Sequence[int], value: int) -> Description:
+    return describe(tensor(shape), tensor(shape, "boolean", "bool"), value=value)
+
+
+register(
+    OperatorSpec(
+        name="masked_fill",
+        call=lambda paddle, t, a: paddle.masked_fill(t[0], t[1], a["value"]),
+        oracle=lambda x, a: [
+            b.move(lambda v: np.where(x[1], np.asarray(a["value"], dtype=v.dtype), v), x[0]),
+        ],
+        gradient=lambda x, out, d, a: [b.move(lambda g: np.where(x[1], 0.0, g), d[0]), None],
+        kind=Kind.EXACT,
+        examples=_mask_examples,
+        corners=lambda dtype: [_masked(shape, 2) for shape in ((4, 6), (), (7, 13), (2, 1, 32, 32))],
+        dtypes=("float32", "int64"),
+        aliases=("paddle.masked_fill", "paddle.Tensor.masked_fill"),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="masked_select",
+        call=lambda paddle, t, a: paddle.masked_select(t[0], t[1]),
+        oracle=lambda x, a: [b.move(lambda v: v[x[1]], x[0])],
+        gradient=lambda x, out, d, a: [b.move(lambda g: _put_back(x[1], g), d[0]), None],
+        kind=Kind.EXACT,
+        examples=_mask_examples,
+        corners=lambda dtype: [_masked(shape, 0) for shape in ((4, 6), (1,), (7, 13), (2, 3, 5))],
+        dtypes=("float32", "int64"),
+        aliases=("paddle.masked_select",),
+    )
+)
+
+
+def _put_back(mask: Array, chosen: Array) -> Array:
+    result = np.zeros(mask.shape, dtype=chosen.dtype)
+    result[mask] = chosen
+    return result
 
 
 def _where_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:

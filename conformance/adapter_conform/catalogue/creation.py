@@ -94,7 +94,9 @@ RANGES = ((0, 10, 1), (3, 4, 1), (-5, 20, 3), (10, -3, -2), (0, 2048, 1), (5, 5,
 
 def _ranges(dtype: str, scale: float) -> list[Description]:
     return [
-        describe(start=_number(a * scale, dtype), end=_number(z * scale, dtype), step=_number(s * scale, dtype), dtype=dtype)
+        describe(
+            start=_number(a * scale, dtype), end=_number(z * scale, dtype), step=_number(s * scale, dtype), dtype=dtype
+        )
         for a, z, s in RANGES
     ]
 
@@ -103,7 +105,10 @@ def _arange_examples(dtype: str) -> st.SearchStrategy[Description]:
     scale = 0.5 if dtype.startswith("float") else 1
     return st.builds(
         lambda a, n, s: describe(
-            start=_number(a * scale, dtype), end=_number((a + n * s) * scale, dtype), step=_number(s * scale, dtype), dtype=dtype
+            start=_number(a * scale, dtype),
+            end=_number((a + n * s) * scale, dtype),
+            step=_number(s * scale, dtype),
+            dtype=dtype,
         ),
         st.integers(-20, 20),
         st.integers(1, 40),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Operand, value_of
-from adapter_conform.catalogue.draw import binary, binary_corners, unary, unary_corners
+from adapter_conform.catalogue.draw import binary, binary_corners, shapes, unary, unary_corners
 from adapter_conform.catalogue.registry import register
-from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
+from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec, kernel
+from adapter_conform.catalogue.values import describe, tensor
 
 __all__ = ["unbroadcast"]
 
@@ -181,6 +182,22 @@ register(
 )
 
 
+register(
+    OperatorSpec(
+        name="div_scale",
+        call=lambda paddle, t, a: t[0] / a["divisor"],
+        oracle=lambda x, a: [x[0] / float(a["divisor"])],
+        gradient=lambda x, out, d, a: [d[0] / float(a["divisor"])],
+        kernels=lambda a, dtype: [kernel("div_scale|scale", dtype)],
+        grad_kernels=lambda a, dtype: [kernel("div_scale|scale", dtype)],
+        kind=Kind.ELEMENTWISE,
+        examples=unary(("normal",), st.fixed_dictionaries({"divisor": st.sampled_from([3.0, -0.7, 4.0])})),
+        corners=unary_corners(("normal",), [{"divisor": 3.0}, {"divisor": 8.0}]),
+        aliases=("paddle.Tensor.__truediv__",),
+    )
+)
+
+
 EXPONENTS = (2.0, 3.0, -1.0, 0.5, -0.5, 1.0, 2.5, 0.0)
 
 register(
@@ -193,6 +210,35 @@ register(
         examples=unary(("positive",), st.fixed_dictionaries({"y": st.sampled_from(EXPONENTS)})),
         corners=unary_corners(("positive",), [{"y": exponent} for exponent in EXPONENTS]),
         aliases=("paddle.pow", "paddle.Tensor.pow", "paddle.Tensor.__pow__"),
+    )
+)
+
+
+def _sums(dtype: str) -> st.SearchStrategy[Description]:
+    return st.builds(
+        lambda shape, count: describe(*[tensor(shape)] * count),
+        shapes(),
+        st.integers(1, 5),
+    )
+
+
+def _added(x: list[Operand], a: Attributes) -> list[Operand]:
+    result = x[0]
+    for term in x[1:]:
+        result = result + term
+    return [result]
+
+
+register(
+    OperatorSpec(
+        name="add_n",
+        call=lambda paddle, t, a: paddle.add_n(list(t)),
+        oracle=_added,
+        kind=Kind.REDUCTION,
+        examples=_sums,
+        corners=lambda dtype: [describe(*[tensor(shape)] * 3) for shape in ((3, 5), (), (7, 13))],
+        dtypes=("float32", "int64"),
+        aliases=("paddle.add_n",),
     )
 )
 

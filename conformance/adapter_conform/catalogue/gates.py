@@ -39,7 +39,9 @@ def expect(operand: Operand, dtype: str) -> Expected:
     return Expected(stored.value, dtype, limit)
 
 
-def compare(output: str, expected: Expected, actual: Array, actual_dtype: str, probe_ulps: int | None) -> list[GateFigure]:
+def compare(
+    output: str, expected: Expected, actual: Array, actual_dtype: str, probe_ulps: int | None
+) -> list[GateFigure]:
     """Every gate on one output.
 
     Args:

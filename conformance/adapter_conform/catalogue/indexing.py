@@ -44,7 +44,11 @@ movement(
     moved=(1,),
     dtypes=("float32",),
     examples=lambda dtype: st.builds(
-        _embedding, st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(1, 20), st.integers(1, 9), st.just(None)
+        _embedding,
+        st.lists(st.integers(1, 6), min_size=1, max_size=3),
+        st.integers(1, 20),
+        st.integers(1, 9),
+        st.just(None),
     ),
     corners=lambda dtype: [
         _embedding((2, 5), 11, 4),
@@ -276,9 +280,7 @@ _set(
         st.integers(1, 4),
     ),
     lambda dtype: [
-        describe(
-            tensor((5, 3)), tensor((2,), "unique", "int64", high=5), tensor((2, 3)), index=[{"tensor": 1}]
-        ),
+        describe(tensor((5, 3)), tensor((2,), "unique", "int64", high=5), tensor((2, 3)), index=[{"tensor": 1}]),
     ],
     True,
     dtypes=("float32", "int64"),

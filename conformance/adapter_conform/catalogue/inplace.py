@@ -50,7 +50,10 @@ register(
         kernels=lambda a, dtype: [Kernel(("scale",), dtype)],
         kind=Kind.ELEMENTWISE,
         examples=lambda dtype: st.builds(lambda shape: describe(tensor(shape), scale=0.5, bias=1.0), shapes()),
-        corners=lambda dtype: [describe(tensor((3, 5)), scale=2.0, bias=0.0), describe(tensor(()), scale=-1.0, bias=0.5)],
+        corners=lambda dtype: [
+            describe(tensor((3, 5)), scale=2.0, bias=0.0),
+            describe(tensor(()), scale=-1.0, bias=0.5),
+        ],
         static=False,
         mutates=(0,),
         aliases=("paddle.Tensor.scale_",),

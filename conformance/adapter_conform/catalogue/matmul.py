@@ -27,7 +27,11 @@ def _as_matrices(x: list[Operand], a: Attributes) -> tuple[Operand, Operand]:
     left, right = x
     left = b.move(lambda v: v[None, :], left) if value_of(left).ndim == 1 else _flip(left) if a["transpose_x"] else left
     right = (
-        b.move(lambda v: v[:, None], right) if value_of(right).ndim == 1 else _flip(right) if a["transpose_y"] else right
+        b.move(lambda v: v[:, None], right)
+        if value_of(right).ndim == 1
+        else _flip(right)
+        if a["transpose_y"]
+        else right
     )
     return left, right
 
@@ -39,10 +43,14 @@ def _matmul(x: list[Operand], a: Attributes) -> list[Operand]:
     return [b.move(lambda v: np.squeeze(v, axis=drop), full) if drop else full]
 
 
+def _shaped(x: Operand, shape: Sequence[int]) -> Operand:
+    return b.move(lambda v: np.reshape(v, shape), x)
+
+
 def _matmul_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     left, right = _as_matrices(x, a)
     shape = np.matmul(np.empty(value_of(left).shape), np.empty(value_of(right).shape)).shape
-    flow = b.move(lambda v: np.reshape(v, shape), d[0])
+    flow = _shaped(d[0], shape)
     gradients = [b.dot(flow, _flip(right)), b.dot(_flip(left), flow)]
     results = []
     for operand, matrix, gradient, flipped in zip(
@@ -51,7 +59,7 @@ def _matmul_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: 
         summed = unbroadcast(gradient, matrix)
         vector = value_of(operand).ndim == 1
         summed = _flip(summed) if flipped and not vector else summed
-        results.append(b.move(lambda v, shape=value_of(operand).shape: np.reshape(v, shape), summed))
+        results.append(_shaped(summed, value_of(operand).shape))
     return results
 
 
@@ -104,6 +112,42 @@ register(
         examples=lambda dtype: _matmul_examples(),
         corners=lambda dtype: [_products(*corner) for corner in CORNERS],
         aliases=("paddle.matmul", "paddle.Tensor.__matmul__", "paddle.Tensor.matmul", "paddle.mm"),
+    )
+)
+
+
+@st.composite
+def _addmm_examples(draw: st.DrawFn) -> Description:
+    m, k, n = (draw(st.integers(1, 12)) for _ in range(3))
+    rows = draw(st.sampled_from([1, m]))
+    return describe(tensor([rows, n]), tensor([m, k]), tensor([k, n]), beta=0.5, alpha=2.0)
+
+
+register(
+    OperatorSpec(
+        name="addmm",
+        call=lambda paddle, t, a: paddle.addmm(t[0], t[1], t[2], beta=a["beta"], alpha=a["alpha"]),
+        oracle=lambda x, a: [x[0] * float(a["beta"]) + b.dot(x[1], x[2]) * float(a["alpha"])],
+        gradient=lambda x, out, d, a: [
+            unbroadcast(d[0], x[0]) * float(a["beta"]),
+            b.dot(d[0], _flip(x[2])) * float(a["alpha"]),
+            b.dot(_flip(x[1]), d[0]) * float(a["alpha"]),
+        ],
+        kind=Kind.GEMM,
+        examples=lambda dtype: _addmm_examples(),
+        corners=lambda dtype: [
+            describe(
+                tensor([5, 2], "integers"),
+                tensor([5, 7], "integers"),
+                tensor([7, 2], "integers"),
+                probe=True,
+                beta=1.0,
+                alpha=1.0,
+            ),
+            describe(tensor([1, 6]), tensor([3, 4]), tensor([4, 6]), beta=0.5, alpha=-1.5),
+            describe(tensor([32, 16]), tensor([32, 128]), tensor([128, 16]), beta=1.0, alpha=1.0),
+        ],
+        aliases=("paddle.addmm",),
     )
 )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
 from adapter_conform.catalogue.draw import unary, unary_corners
-from adapter_conform.catalogue.reduction import _log_softmax, _softmax
+from adapter_conform.catalogue.reduction import log_softmax_of, softmax_of
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
@@ -28,11 +28,16 @@ def _lead(x: Tracked, a: Attributes) -> tuple[int, ...]:
     return tuple(range(x.ndim - len(a["normalized_shape"])))
 
 
+def _epsilon(a: Attributes) -> float:
+    """The kernels take it as a C float, whatever the dtype of their tensors."""
+    return float(np.float32(a["epsilon"]))
+
+
 def _centred(x: Tracked, a: Attributes) -> tuple[Tracked, Tracked]:
     """(x - mean) / sqrt(variance + epsilon), and 1 / sqrt(variance + epsilon)."""
     axes = _last(x, a)
     apart = x - b.mean(x, axes, True)
-    spread = b.inverse_root(b.mean(apart * apart, axes, True) + float(a["epsilon"]))
+    spread = b.inverse_root(b.mean(apart * apart, axes, True) + _epsilon(a))
     return apart * spread, spread
 
 
@@ -78,7 +83,7 @@ register(
 
 
 def _root_mean(x: Tracked, a: Attributes) -> tuple[Tracked, Tracked]:
-    spread = b.inverse_root(b.mean(x * x, _last(x, a), True) + float(a["epsilon"]))
+    spread = b.inverse_root(b.mean(x * x, _last(x, a), True) + _epsilon(a))
     return x * spread, spread
 
 
@@ -133,7 +138,7 @@ def _flat_labels(x: list[Operand], a: Attributes) -> Array:
 def _cross_entropy(x: list[Operand], a: Attributes) -> list[Operand]:
     labels = _flat_labels(x, a)
     ignored = labels == a["ignore_index"]
-    chosen = b.argselect(-_log_softmax(x[0], -1), np.where(ignored, 0, labels), -1)
+    chosen = b.argselect(-log_softmax_of(x[0], -1), np.where(ignored, 0, labels), -1)
     losses = b.move(lambda v: np.where(ignored, 0.0, v), chosen)
     if a["reduction"] == "mean":  # with a negative ignore_index Paddle divides by the number of all labels
         return [b.mean(losses)]
@@ -145,7 +150,7 @@ def _cross_entropy_gradient(x: list[Operand], out: list[Operand], d: list[Operan
     ignored = labels == a["ignore_index"]
     hot = (np.where(ignored, 0, labels) == np.arange(x[0].shape[-1])).astype(np.float64)
     flow = d[0] / float(labels.size) if a["reduction"] == "mean" else d[0].reshape(labels.shape)
-    result = flow * (_softmax(x[0], -1) - hot)
+    result = flow * (softmax_of(x[0], -1) - hot)
     return [b.move(lambda v: np.where(ignored, 0.0, v), result), None]
 
 

@@ -15,7 +15,7 @@ from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
 
-__all__ = ["axes_of"]
+__all__ = ["axes_of", "log_softmax_of", "softmax_of"]
 
 
 def axes_of(a: Attributes, rank: int) -> tuple[int, ...]:
@@ -137,8 +137,35 @@ def _product_gradient(x: Tracked, out: Tracked, d: Tracked, axes: tuple[int, ...
     return d * (out / x)
 
 
-_reducer("sum", _sum, lambda x, out, d, axes: _spread(x, d), probes=True, empty=True, dtypes=("float32", "int32", "int64", "bool"))
-_reducer("mean", b.mean, _mean_gradient, probes=True)
+_reducer(
+    "sum",
+    _sum,
+    lambda x, out, d, axes: _spread(x, d),
+    probes=True,
+    empty=True,
+    dtypes=("float32", "int32", "int64", "bool"),
+)
+_reducer("mean", b.mean, _mean_gradient, probes=True, probe_ulps=2)
+register(
+    OperatorSpec(
+        name="mean_all",
+        call=lambda paddle, t, a: paddle._C_ops.mean_all(t[0]),
+        oracle=lambda x, a: [b.mean(x[0])],
+        gradient=lambda x, out, d, a: [_spread(x[0], d[0] / float(x[0].size))],
+        kind=Kind.REDUCTION,
+        probe_ulps=2,
+        examples=lambda dtype: st.builds(
+            lambda shape: describe(tensor(shape)), st.lists(st.integers(1, 9), min_size=1, max_size=4)
+        ),
+        corners=lambda dtype: [
+            describe(tensor((4, 33), "integers"), probe=True),
+            describe(tensor((7, 13))),
+            describe(tensor((1,))),
+            describe(tensor((2, 31, 1))),
+        ],
+    )
+)
+
 _reducer("max", b.amax, _extreme_gradient, ("distinct",), Kind.EXACT, dtypes=("float32", "int32", "int64"))
 _reducer("min", b.amin, _extreme_gradient, ("distinct",), Kind.EXACT, dtypes=("float32", "int32", "int64"))
 _reducer("prod", b.product, _product_gradient, ("near_one",))
@@ -188,9 +215,7 @@ register(
     OperatorSpec(
         name="cumsum",
         call=lambda paddle, t, a: paddle.cumsum(t[0], axis=a["axis"]),
-        oracle=lambda x, a: [
-            b.running_sum(x[0] if isinstance(x[0], Tracked) else x[0].astype(np.int64), a["axis"])
-        ],
+        oracle=lambda x, a: [b.running_sum(x[0] if isinstance(x[0], Tracked) else x[0].astype(np.int64), a["axis"])],
         gradient=lambda x, out, d, a: [_reversed_sum(d[0], a["axis"])],
         kind=Kind.REDUCTION,
         dtypes=("float32", "int64"),
@@ -205,12 +230,14 @@ def _shifted(x: Tracked, axis: int) -> Tracked:
     return x - b.amax(x, (axis,), True)  # type: ignore[no-any-return]
 
 
-def _softmax(x: Tracked, axis: int) -> Tracked:
+def softmax_of(x: Tracked, axis: int) -> Tracked:
+    """exp(x - max) / sum(exp(x - max)) along ``axis``."""
     powers = b.exp(_shifted(x, axis))
-    return powers / b.total(powers, (axis,), True)
+    return powers / b.total(powers, (axis,), True)  # type: ignore[no-any-return]
 
 
-def _log_softmax(x: Tracked, axis: int) -> Tracked:
+def log_softmax_of(x: Tracked, axis: int) -> Tracked:
+    """(x - max) - log(sum(exp(x - max))) along ``axis``."""
     shifted = _shifted(x, axis)
     return shifted - b.log(b.total(b.exp(shifted), (axis,), True))
 
@@ -219,7 +246,7 @@ register(
     OperatorSpec(
         name="softmax",
         call=lambda paddle, t, a: paddle.nn.functional.softmax(t[0], axis=a["axis"]),
-        oracle=lambda x, a: [_softmax(x[0], a["axis"])],
+        oracle=lambda x, a: [softmax_of(x[0], a["axis"])],
         gradient=lambda x, out, d, a: [out[0] * (d[0] - b.total(d[0] * out[0], (a["axis"],), True))],
         kind=Kind.REDUCTION,
         aliases=("paddle.nn.functional.softmax",),
@@ -231,7 +258,7 @@ register(
     OperatorSpec(
         name="log_softmax",
         call=lambda paddle, t, a: paddle.nn.functional.log_softmax(t[0], axis=a["axis"]),
-        oracle=lambda x, a: [_log_softmax(x[0], a["axis"])],
+        oracle=lambda x, a: [log_softmax_of(x[0], a["axis"])],
         gradient=lambda x, out, d, a: [d[0] - b.exp(out[0]) * b.total(d[0], (a["axis"],), True)],
         kind=Kind.REDUCTION,
         aliases=("paddle.nn.functional.log_softmax",),

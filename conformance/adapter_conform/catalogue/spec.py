@@ -24,7 +24,7 @@ Description = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that must be proved to have run: one of ``names`` (Paddle releases differ), with kernel key ``dtype``."""
+    """A kernel that must be proved to have run: one of ``names`` (Paddle releases differ), keyed by ``dtype``."""
 
     names: tuple[str, ...]
     dtype: str
@@ -90,6 +90,8 @@ class OperatorSpec:
     """The outputs' dtypes where they do not follow from the oracle's result."""
     view: bool = False
     """Paddle serves it as a view: no kernel runs; the result must alias the input's device storage."""
+    probe_ulps: int = 0
+    """How far exact probes may be off, in units in the last place: 2 for averages, which divide."""
     static: bool = True
     """Whether it is also run as a static graph."""
     mutates: tuple[int, ...] = ()

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 
@@ -77,7 +76,15 @@ def _relu(x: Operand) -> Operand:
 
 SPECIAL = ("normal", "special")
 
-_pointwise("abs", "abs", b.magnitude, lambda x, y, d: _sign_times(x, d), SPECIAL, Kind.EXACT, dtypes=("float32", "int32", "int64"))
+_pointwise(
+    "abs",
+    "abs",
+    b.magnitude,
+    lambda x, y, d: _sign_times(x, d),
+    SPECIAL,
+    Kind.EXACT,
+    dtypes=("float32", "int32", "int64"),
+)
 _pointwise("exp", "exp", b.exp, lambda x, y, d: d * y, ("unit", "normal"))
 _pointwise("log", "log", b.log, lambda x, y, d: d / x, ("positive",))
 _pointwise("sqrt", "sqrt", b.root, lambda x, y, d: d * 0.5 / y, ("positive",))
@@ -226,7 +233,8 @@ register(
         gradient=_clip_gradient,
         kind=Kind.EXACT,
         examples=unary(
-            ("normal",), st.fixed_dictionaries({"min": st.sampled_from([-1.0, -3.0]), "max": st.sampled_from([1.0, 4.0])})
+            ("normal",),
+            st.fixed_dictionaries({"min": st.sampled_from([-1.0, -3.0]), "max": st.sampled_from([1.0, 4.0])}),
         ),
         corners=unary_corners(("normal",), [{"min": -1.0, "max": 1.0}, {"min": 0.0, "max": 2.0}]),
         dtypes=("float32", "int64"),

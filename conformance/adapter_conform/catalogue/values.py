@@ -18,7 +18,9 @@ InputDescription = dict[str, Any]
 for the case's dtype."""
 
 
-def tensor(shape: Sequence[int], regime: str = "normal", dtype: str | None = None, **parameters: Any) -> InputDescription:
+def tensor(
+    shape: Sequence[int], regime: str = "normal", dtype: str | None = None, **parameters: Any
+) -> InputDescription:
     """The description of one input."""
     return {"shape": [int(side) for side in shape], "regime": regime, "dtype": dtype, **parameters}
 
@@ -34,25 +36,25 @@ def describe(*inputs: InputDescription, seed: int = 1, probe: bool = False, **at
 def _normal(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
     """Standard normal numbers, a tenth of them ten times larger: |x| stays below 60, where exp is a float32."""
     values = generator.standard_normal(shape)
-    return np.where(generator.random(shape) < 0.1, values * 10.0, values)
+    return np.asarray(np.where(generator.random(shape) < 0.1, values * 10.0, values))
 
 
 def _unit(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
-    return generator.uniform(-1.0, 1.0, shape)
+    return np.asarray(generator.uniform(-1.0, 1.0, shape))
 
 
 def _positive(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
     """Logarithmically uniform in [1e-3, 1e3]."""
-    return np.exp(generator.uniform(np.log(1e-3), np.log(1e3), shape))
+    return np.asarray(np.exp(generator.uniform(np.log(1e-3), np.log(1e3), shape)))
 
 
 def _nonzero(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
     """Magnitudes in [0.1, 4], both signs: safe divisors."""
-    return generator.uniform(0.1, 4.0, shape) * generator.choice([-1.0, 1.0], shape)
+    return np.asarray(generator.uniform(0.1, 4.0, shape) * generator.choice([-1.0, 1.0], shape))
 
 
 def _near_one(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
-    return generator.uniform(0.5, 1.5, shape) * generator.choice([-1.0, 1.0], shape)
+    return np.asarray(generator.uniform(0.5, 1.5, shape) * generator.choice([-1.0, 1.0], shape))
 
 
 def _wide(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
@@ -79,15 +81,15 @@ def _masked(generator: np.random.Generator, shape: tuple[int, ...], _: InputDesc
 
 def _integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
     """Whole numbers in [low, high): exact in every dtype while small."""
-    return generator.integers(description.get("low", -4), description.get("high", 5), shape)
+    return np.asarray(generator.integers(description.get("low", -4), description.get("high", 5), shape))
 
 
 def _nonzero_integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
-    return generator.integers(1, description.get("high", 10), shape) * generator.choice([-1, 1], shape)
+    return np.asarray(generator.integers(1, description.get("high", 10), shape) * generator.choice([-1, 1], shape))
 
 
 def _boolean(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
-    return generator.random(shape) < description.get("p", 0.5)
+    return np.asarray(generator.random(shape) < description.get("p", 0.5))
 
 
 def _distinct(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:

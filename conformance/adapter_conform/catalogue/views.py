@@ -1,4 +1,4 @@
-"""Operators that Paddle serves as views while FLAGS_use_stride_kernel is on: no vendor kernel runs, the result aliases."""
+"""Operators that Paddle serves as views while FLAGS_use_stride_kernel is on: no kernel runs, the result aliases."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _slices(strided: bool) -> Any:
         axes = draw(st.lists(st.integers(0, len(sides) - 1), min_size=1, unique=True))
         starts = [draw(st.integers(0, sides[axis] - 1)) for axis in axes]
         ends = [draw(st.integers(start + 1, sides[axis] + 2)) for start, axis in zip(starts, axes, strict=True)]
-        extra = {"strides": [draw(st.integers(1, 3)) for _ in axes]} if strided else {}
+        extra: dict[str, Any] = {"strides": [draw(st.integers(1, 3)) for _ in axes]} if strided else {}
         return describe(tensor(sides), axes=axes, starts=starts, ends=ends, **extra)
 
     return lambda dtype: strategy()
@@ -245,7 +245,9 @@ def basic_index(items: Sequence[Any], arrays: Sequence[Any]) -> tuple[Any, ...]:
         elif isinstance(item, dict) and "tensor" in item:
             index.append(arrays[item["tensor"]])
         else:
-            raise ValueError(f"index item {item!r}: not a number, [start, stop, step], 'newaxis', '...' or {{'tensor': i}}")
+            raise ValueError(
+                f"index item {item!r}: not a number, [start, stop, step], 'newaxis', '...' or {{'tensor': i}}"
+            )
     return tuple(index)
 
 

@@ -301,10 +301,9 @@ class _Parser:
         tokens, position = [], 0
         while position < len(self._text):
             match = _TOKEN.match(self._text, position)
-            if match is None:
-                found = self._text[position]
-                problem = "string without its closing quote" if found in "\"'" else f"unexpected character {found!r}"
-                self._fail(problem, _Token("bad", found, position))
+            if match is None:  # reported when the parser gets there, so that the first fault is the one named
+                tokens.append(_Token("bad", self._text[position], position))
+                break
             kind = str(match.lastgroup)
             if kind != "space":
                 tokens.append(_Token(kind, match[0], position))
@@ -313,4 +312,7 @@ class _Parser:
         return tokens
 
     def _fail(self, problem: str, token: _Token) -> NoReturn:
+        if token.kind == "bad":
+            quote = token.text in "\"'"
+            problem = "string without its closing quote" if quote else f"unexpected character {token.text!r}"
         raise ReplaySyntaxError(self._file, self._line, token.start + 1, problem, self._text)

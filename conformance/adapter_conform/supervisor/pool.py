@@ -13,6 +13,7 @@ from typing import Any
 from adapter_conform.cases import Outcome
 from adapter_conform.plan import PlannedCase
 from adapter_conform.states import State
+from adapter_conform.supervisor.preload import PRELOAD_VARIABLE, named_preload
 from adapter_conform.supervisor.process import Assignment, WorkerProcess, describe_exit, worker_environment
 from adapter_conform.supervisor.protocol import Message, outcome_from_json
 from adapter_conform.supervisor.records import Sink, record_of, strict
@@ -77,6 +78,8 @@ class Supervisor:
         self._startup_deaths = 0
         self._ever_ready = False
         self._end = PoolEnd()
+        if (tool := named_preload(self._env)) is not None:
+            self._end.suspicions.append(f"{PRELOAD_VARIABLE}={tool}: a tool was around the kernels, which proves nothing")
 
     def run(self) -> PoolEnd:
         """Runs until every case has its record. Returns normally also when interrupted."""

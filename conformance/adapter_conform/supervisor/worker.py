@@ -22,6 +22,7 @@ from adapter_conform.states import State
 from adapter_conform.suites import load_suite
 from adapter_conform.suites.base import SessionProvider
 from adapter_conform.supervisor.describe import describe_environment, describe_kernels
+from adapter_conform.supervisor.preload import preload
 from adapter_conform.supervisor.protocol import (
     LineReader,
     Message,
@@ -53,6 +54,7 @@ def main() -> NoReturn:
 def _open(hello: Message, results_fd: int) -> Any:
     try:
         session = _session_opener(hello["session_suite"])(hello["plugin"], hello["seed"])
+        preload(session)
         ready = {
             "type": "ready",
             "kernels": describe_kernels(session),

@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <chrono>
-#include <thread>
 
 namespace refchip {
 
@@ -16,16 +15,25 @@ inline void pause_processor() noexcept {
 #endif
 }
 
-// Polls `ready` for about `limit`; false when it did not come true. After the first few microseconds every poll lets
-// other threads have the processor. With a single processor it polls once only: nobody else could make it true.
+// Whether this process may run on several processors, as it was when first asked.
+inline bool has_company() noexcept {
+  static const bool several = [] {
+    cpu_set_t allowed;
+    return sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) > 1;
+  }();
+  return several;
+}
+
+// Polls `ready` for about `limit`; false when it did not come true. After the first few microseconds it offers the
+// processor to other threads in between: on a busy machine the thread waited for may need this very one. With a single
+// processor it polls once only: while it polls, nobody else could make it true.
 template <typename Ready>
 bool spin_until(Ready ready, std::chrono::microseconds limit) {
   using Clock = std::chrono::steady_clock;
-  static const bool alone = std::thread::hardware_concurrency() < 2;
   if (ready()) return true;
-  if (alone) return false;
+  if (!has_company()) return false;
   const Clock::time_point start = Clock::now();
-  const Clock::time_point polite = start + std::chrono::microseconds(10);
+  const Clock::time_point polite = start + std::chrono::microseconds(3);
   for (Clock::time_point now = start; now < start + limit; now = Clock::now()) {
     for (int i = 0; i < 8; ++i) {
       pause_processor();

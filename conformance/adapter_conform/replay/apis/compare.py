@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.catalogue.bounds import value_of
+from adapter_conform.catalogue.precision import is_float, numpy_dtype
 from adapter_conform.catalogue.spec import kernel
 from adapter_conform.replay.apis.elementwise import promoted
 from adapter_conform.replay.apis.table import Arguments, add, signature
@@ -24,12 +25,20 @@ def _fills(a: Arguments) -> dict[str, Fill]:
     return {"x": among(0.0, 1.0), "y": among(0.0, 1.0)}
 
 
+def _as_compared(a: Arguments) -> Any:
+    """The right-hand side; a bare number becomes a number of the common dtype first, as Paddle does."""
+    if isinstance(a.plan.y, TensorArg):
+        return value_of(a.y)
+    dtype = promoted(a.plan.x, a.plan.y)
+    return np.asarray(a.y).astype(numpy_dtype(dtype)).astype(value_of(a.x).dtype if is_float(dtype) else dtype)
+
+
 def _compare(names: str, operator: str, compute: Callable[[Any, Any], Any]) -> None:
     add(
         names,
         operator,
         signature("x", "y", name=None),
-        lambda a: np.asarray(compute(value_of(a.x), value_of(a.y))),
+        lambda a: np.asarray(compute(value_of(a.x), _as_compared(a))),
         kernels=lambda a: [kernel(operator, promoted(a.x, a.y))],
         fills=_fills,
         also=lambda a: [] if isinstance(a.y, TensorArg) else [kernel("full", promoted(a.x, a.y))],

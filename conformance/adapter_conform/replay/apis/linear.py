@@ -11,6 +11,7 @@ from adapter_conform.catalogue.bounds import Tracked, move
 from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Kernel, kernel
 from adapter_conform.replay.apis.table import Arguments, Refusal, add, main_dtype, signature
+from adapter_conform.replay.syntax import tensors_of
 
 __all__: list[str] = []
 
@@ -21,8 +22,12 @@ def _turned(x: Tracked, turn: Any) -> Tracked:
     return swapped
 
 
-def _floats_only(a: Arguments) -> str:
-    dtype = main_dtype(a)
+def _one_float(a: Arguments) -> str:
+    """The dtype that all operands share."""
+    dtypes = {tensor.dtype for tensor in tensors_of(list(vars(a).values()))}
+    if len(dtypes) != 1:
+        raise Refusal("product of tensors of different dtypes, or of none")
+    (dtype,) = dtypes
     if not is_float(dtype):
         raise Refusal("matrix product of integers")
     return dtype
@@ -45,9 +50,9 @@ add(
     "matmul",
     signature("x", "y", transpose_x=False, transpose_y=False, name=None),
     lambda a: _matmul(_turned(a.x, a.transpose_x), _turned(a.y, a.transpose_y)),
-    dtype=_floats_only,
+    dtype=_one_float,
 )
-add("bmm Tensor.bmm", "bmm", signature("x", "y", name=None), lambda a: bounds.dot(a.x, a.y), dtype=_floats_only)
+add("bmm Tensor.bmm", "bmm", signature("x", "y", name=None), lambda a: bounds.dot(a.x, a.y), dtype=_one_float)
 
 
 def _linear_kernels(a: Arguments) -> list[Kernel]:
@@ -61,14 +66,14 @@ add(
     signature("x", "weight", bias=None, name=None),
     lambda a: bounds.dot(a.x, a.weight) if a.bias is None else bounds.dot(a.x, a.weight) + a.bias,
     kernels=_linear_kernels,
-    dtype=_floats_only,
+    dtype=_one_float,
 )
 add(
     "addmm",
     "addmm",
     signature("input", "x", "y", beta=1.0, alpha=1.0, name=None),
     lambda a: float(a.beta) * a.input + float(a.alpha) * bounds.dot(a.x, a.y),
-    dtype=_floats_only,
+    dtype=_one_float,
 )
 
 
@@ -76,7 +81,7 @@ def _outer(x: Tracked, y: Tracked) -> Tracked:
     return x.reshape(-1, 1) * y.reshape(1, -1)
 
 
-add("outer", "multiply", signature("x", "y", name=None), lambda a: _outer(a.x, a.y))
+add("outer", "multiply", signature("x", "y", name=None), lambda a: _outer(a.x, a.y), dtype=_one_float)
 
 
 def _einsum_fills(a: Arguments) -> dict[str, Any]:
@@ -85,14 +90,15 @@ def _einsum_fills(a: Arguments) -> dict[str, Any]:
     return {}
 
 
-_EINSUMS = {"i,j->ij": 1, "ij,k->ijk": 2}
-"""Outer products, and the rank of their left operand."""
+_EINSUMS = ("i,j->ij", "ij,k->ijk")
+"""Outer products."""
 
 add(
     "einsum",
     "einsum",
     signature("equation", "x", "y"),
     lambda a: a.x.reshape(*a.x.shape, 1) * a.y,
-    kernels="einsum|matmul|multiply",
+    kernels="einsum",
     fills=_einsum_fills,
+    dtype=_one_float,
 )

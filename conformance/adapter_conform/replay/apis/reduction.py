@@ -50,6 +50,7 @@ add(
     "mean",
     signature("x", axis=None, keepdim=False, name=None),
     lambda a: bounds.mean(a.x, axes_of(a.axis), bool(a.keepdim)),
+    kernels="mean|mean_all",
     dtype=_floats_only,
 )
 

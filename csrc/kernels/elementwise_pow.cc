@@ -1,0 +1,29 @@
+#include "adapter_sdk/host/elementwise.h"
+#include "adapter_sdk/kernel.h"
+#include "binary_grad.h"
+#include "power.h"
+
+namespace adapter::kernels {
+
+template <typename T>
+void elementwise_pow(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
+  host::binary<T, T>(ctx, x, y, out, power<T>);
+}
+
+template <typename T>
+void elementwise_pow_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
+                          Output& y_grad) {
+  const T *a = host::in<T>(x), *b = host::in<T>(y), *g = host::in<T>(out_grad);
+  const BroadcastPair pair{out_grad.shape, x.shape, y.shape};
+  sum_terms<T>(ctx, pair, y.shape, y_grad, [=](int64_t k, int64_t i, int64_t j) {
+    // 0^y is constant for y > 0; at y = 0 the same is agreed upon.
+    return a[i] == 0 && b[j] >= 0 ? T(0) : g[k] * (std::log(a[i]) * std::pow(a[i], b[j]));
+  });
+  sum_terms<T>(ctx, pair, x.shape, x_grad,
+               [=](int64_t k, int64_t i, int64_t j) { return g[k] * power_slope(a[i], b[j]); });
+}
+
+ADAPTER_KERNEL("elementwise_pow", elementwise_pow, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("elementwise_pow_grad", elementwise_pow_grad, f64, float, double)
+
+}  // namespace adapter::kernels

@@ -1,0 +1,36 @@
+// relu and leaky_relu.
+#include "adapter_sdk/host/elementwise.h"
+#include "adapter_sdk/kernel.h"
+#include "unary_grad.h"
+
+namespace adapter::kernels {
+
+// NaN becomes 0, as in Paddle.
+template <typename T>
+void relu(Context& ctx, const Tensor& x, Output& out) {
+  host::unary<T, T>(ctx, x, out, [](T v) { return v > 0 ? v : T(0); });
+}
+
+template <typename T>
+void relu_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& x_grad) {
+  unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return y > 0 ? g : T(0); });
+}
+
+template <typename T>
+void leaky_relu(Context& ctx, const Tensor& x, double alpha, Output& out) {
+  const T slope = static_cast<T>(alpha);
+  host::unary<T, T>(ctx, x, out, [=](T v) { return v < 0 ? slope * v : v; });
+}
+
+template <typename T>
+void leaky_relu_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, double alpha, Output& x_grad) {
+  const T slope = static_cast<T>(alpha);
+  unary_grad<T>(ctx, x, out_grad, x_grad, [=](T v, T g) { return v < 0 ? slope * g : g; });
+}
+
+ADAPTER_KERNEL("relu", relu, none, float, double)
+ADAPTER_KERNEL("relu_grad", relu_grad, none, float, double)
+ADAPTER_KERNEL("leaky_relu", leaky_relu, none, float, double)
+ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad, none, float, double)
+
+}  // namespace adapter::kernels

@@ -1,0 +1,113 @@
+"""The catalogue itself, held against Paddle's CPU kernels: calls, oracles, gradients, limits, names of kernels.
+
+Where the two disagree and Paddle is at fault, the entry stands in ``KNOWN`` with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from adapter_conform import catalogue
+from adapter_conform.catalogue.values import make_inputs
+
+pytestmark = pytest.mark.paddle
+
+HERE = Path(__file__).parent
+Row = dict[str, Any]
+
+
+def sweep(count: int, mode: str, folder: Path) -> dict[str, list[Row]]:
+    """Rows by operator. No custom device is visible to the process."""
+    environment = {**os.environ, "GLOG_logtostderr": "1", "CUSTOM_DEVICE_ROOT": str(folder)}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "cpu_sweep.py"), str(count), "11", mode],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            row = json.loads(line)
+            rows[row["operator"]].append(row)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
+    return sweep(9, "eager", tmp_path_factory.mktemp("no_device"))
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
+    return sweep(1, "static", tmp_path_factory.mktemp("no_device"))
+
+
+def clipped(row: Row) -> bool:
+    """Whether a score lies 64 or more below the largest one."""
+    scores = make_inputs(row["example"], row["dtype"])[0].astype(float)
+    apart = scores - scores.max(axis=row["example"]["attributes"]["axis"], keepdims=True)
+    return bool((apart <= -64).any())
+
+
+def known(row: Row) -> str:
+    """Why Paddle's CPU build cannot meet this expectation; empty if it should."""
+    name, inputs = row["operator"], row["example"]["inputs"]
+    if name in ("softmax", "log_softmax") and clipped(row):
+        return "the CPU kernels clip x - max at -64, so that masked scores give 1e-28 instead of 0"
+    if name == "matmul" and len(inputs[0]["shape"]) > len(inputs[1]["shape"]) > 2:
+        return "the CPU's matmul_grad cannot reduce two broadcast batch axes"
+    if name in ("contiguous", "strided_copy"):
+        return "called below the API layer: not in the log that stands in for call counters"
+    if name == "rms_norm":
+        return "no CPU kernel"
+    return ""
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in catalogue.all_specs()])
+def test_entry_agrees_with_paddle(name: str, eager: dict[str, list[Row]]) -> None:
+    if name == "rms_norm":  # offered only where a plugin declares it
+        assert not eager[name]
+        return
+    assert eager[name], "nothing was run"
+    wrong = [row for row in eager[name] if row["state"] != "passed" and not known(row)]
+    assert not wrong, f"{len(wrong)} of {len(eager[name])}: {wrong[0]}"
+
+
+@pytest.mark.parametrize("name", ["contiguous", "strided_copy"])
+def test_values_of_entries_below_the_api_layer(name: str, eager: dict[str, list[Row]]) -> None:
+    assert {row["state"] for row in eager[name]} == {"vacuous"}
+    assert not any(row["failed"] for row in eager[name])
+
+
+def test_known_deviations_still_exist(eager: dict[str, list[Row]]) -> None:
+    """A deviation that is gone must leave the list."""
+    softmax = [row for row in eager["softmax"] if row["example"]["inputs"][0]["regime"] == "masked"]
+    assert any("bound" in row["failed"] for row in softmax)
+    broadcast = [row for row in eager["matmul"] if known(row)]
+    assert all("InvalidArgument" in row["message"] for row in broadcast)
+
+
+def test_every_family_was_judged_by_its_gates(eager: dict[str, list[Row]]) -> None:
+    gates = {name: {gate for row in rows for gate in row["gates"]} for name, rows in eager.items()}
+    assert "probe" in gates["matmul"]
+    assert "probe" in gates["sum"]
+    assert {"form", "unwritten", "nonfinite", "bound"} <= gates["softmax"]
+    assert "exact" in gates["gather"]
+
+
+def test_static_graph_gives_the_same(static: dict[str, list[Row]]) -> None:
+    """The fake session cannot count kernels of a static graph, so only the values are judged here."""
+    wrong = [row for rows in static.values() for row in rows if row["state"] == "failed" and not known(row)]
+    assert not wrong, wrong[0]
+    assert len(static) > 80
