@@ -11,6 +11,8 @@ if(NOT EXISTS "${_adapter_sdk_root}/src/abi") # a checkout instead of an install
   get_filename_component(_adapter_sdk_checkout "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
   set(AdapterSDK_SOURCE_DIR "${_adapter_sdk_checkout}/csrc")
   set(AdapterSDK_INCLUDE_DIR "${_adapter_sdk_checkout}/adapter_sdk/include")
+  file(STRINGS "${_adapter_sdk_checkout}/pyproject.toml" _adapter_sdk_version REGEX "^version = ")
+  string(REGEX REPLACE "^version = \"(.*)\"$" "\\1" AdapterSDK_VERSION "${_adapter_sdk_version}")
 else()
   set(AdapterSDK_SOURCE_DIR "${_adapter_sdk_root}/src")
   set(AdapterSDK_INCLUDE_DIR "${_adapter_sdk_root}/include")

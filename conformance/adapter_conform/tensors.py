@@ -13,8 +13,8 @@ __all__ = ["dtype_name", "from_tensor", "to_tensor"]
 Array = npt.NDArray[Any]
 
 
-def to_tensor(paddle: Any, array: Array, device: str) -> Any:
-    """A tensor on ``device`` (``"refchip:0"`` or ``"cpu"``), which must be Paddle's current device."""
+def to_tensor(paddle: Any, array: Array) -> Any:
+    """A tensor on Paddle's current device."""
     host = np.ascontiguousarray(array).reshape(array.shape)
     if host.dtype == ml_dtypes.bfloat16:
         host = host.view(np.uint16)  # Paddle takes uint16 arrays for bfloat16

@@ -7,9 +7,10 @@
 // libraries) and the same layout, which has not changed in 3.0.0 - 3.3.1.
 namespace common::enforce {
 
+// The static executor appends "[operator < name > error]" to err_str_, and to_static drops lines that hold these words.
 struct EnforceNotMet : public std::exception {
   EnforceNotMet(int code, std::string message)
-      : code_(code), err_str_(message), simple_err_str_(std::move(message)) {}
+      : code_(code), err_str_(message + "\n"), simple_err_str_(std::move(message)) {}
   const char* what() const noexcept override { return simple_err_str_.c_str(); }
 
   int code_;

@@ -24,8 +24,8 @@ enum Kind : int32_t {
   kTensorList = 25,
 };
 
-constexpr DType kDTypes[] = {DType::boolean, DType::uint8,   DType::uint16,  DType::uint32,  DType::uint64,
-                             DType::int8,    DType::int16,   DType::int32,   DType::int64,   DType::float16,
+constexpr DType kDTypes[] = {DType::boolean, DType::uint8,   DType::uint16,  DType::uint32, DType::uint64,
+                             DType::int8,    DType::int16,   DType::int32,   DType::int64,  DType::float16,
                              DType::float32, DType::float64, DType::bfloat16};
 
 std::string shown(const py::handle& value) { return py::repr(value); }
@@ -169,9 +169,8 @@ std::vector<Tensor> to_inputs(const py::handle& value, int32_t kind, bool keep_s
 }
 
 std::vector<Output> to_outputs(const py::handle& value, int32_t kind, Arena& arena) {
-  return items_of<Output>(value, kind, true, [&](const py::handle& item) {
-    return item.is_none() ? Output{} : to_output(item, arena);
-  });
+  return items_of<Output>(value, kind, true,
+                          [&](const py::handle& item) { return item.is_none() ? Output{} : to_output(item, arena); });
 }
 
 Attribute to_attribute(const py::handle& value, int32_t kind) {

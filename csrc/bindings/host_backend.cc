@@ -95,7 +95,8 @@ void* HostContext::set_layout(Output& out, const Shape& shape, const StridedLayo
   if (layout.strides.rank != shape.rank)
     throw InvalidArgument("strides " + to_string(layout.strides) + " do not belong to shape " + to_string(shape));
   const auto [low, high] = extent(shape, layout.strides, size_of(out.dtype));
-  if (shape.numel() > 0 && (layout.offset + low < 0 || layout.offset + high > static_cast<int64_t>(host.external_bytes)))
+  if (shape.numel() > 0 &&
+      (layout.offset + low < 0 || layout.offset + high > static_cast<int64_t>(host.external_bytes)))
     throw InvalidArgument("a view of shape " + to_string(shape) + ", strides " + to_string(layout.strides) +
                           " and byte offset " + std::to_string(layout.offset) + " leaves its storage of " +
                           std::to_string(host.external_bytes) + " bytes");

@@ -20,11 +20,11 @@ Bytes allocate_bytes(size_t bytes);
 
 // What `Tensor::handle` points to in this build.
 struct HostTensor {
-  void* external = nullptr;   // storage that the caller brought (inputs, in-place outputs)
+  void* external = nullptr;  // storage that the caller brought (inputs, in-place outputs)
   size_t external_bytes = 0;
-  StridedLayout layout;       // of an input; of what alloc or set_layout made
-  Bytes owned;                // storage that alloc made
-  size_t owned_bytes = 0;     // without the guard behind it
+  StridedLayout layout;    // of an input; of what alloc or set_layout made
+  Bytes owned;             // storage that alloc made
+  size_t owned_bytes = 0;  // without the guard behind it
 };
 
 class HostContext final : public Context {

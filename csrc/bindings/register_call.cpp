@@ -28,8 +28,9 @@ std::vector<Kernel*> candidates(const std::string& operator_name, const std::str
     if (own == dtype) found.push_back(kernel);
   }
   if (found.empty())
-    throw py::key_error(dtypes.empty() ? "no kernel named '" + operator_name + "'; kernels() lists them"
-                                       : "kernel '" + operator_name + "' has no dtype '" + dtype + "'; it has " + dtypes);
+    throw py::key_error(dtypes.empty()
+                            ? "no kernel named '" + operator_name + "'; kernels() lists them"
+                            : "kernel '" + operator_name + "' has no dtype '" + dtype + "'; it has " + dtypes);
   return found;
 }
 
@@ -125,10 +126,11 @@ py::list call(const std::string& operator_name, const std::string& dtype, const 
 
 void register_call(py::module_& module) {
   module.def("kernels", &kernels, "(operator, dtype, signature) of every kernel, in order of declaration.");
-  module.def("call", &call, py::arg("operator"), py::arg("dtype"), py::arg("inputs"), py::arg("attributes"),
-             py::arg("outputs"), py::kw_only(), py::arg("seed") = 0,
-             "Runs one kernel. Inputs are arrays, lists of arrays or None; outputs are (shape, dtype), an array to "
-             "write into, a list of these, or None for one that is not needed. Returns one array (list, None) an output.");
+  module.def(
+      "call", &call, py::arg("operator"), py::arg("dtype"), py::arg("inputs"), py::arg("attributes"),
+      py::arg("outputs"), py::kw_only(), py::arg("seed") = 0,
+      "Runs one kernel. Inputs are arrays, lists of arrays or None; outputs are (shape, dtype), an array to "
+      "write into, a list of these, or None for one that is not needed. Returns one array (list, None) an output.");
 }
 
 }  // namespace adapter::bindings

@@ -46,8 +46,8 @@ void scale_later(Context& ctx, const Output& grad, T factor) {
 }
 
 template <typename T>
-void addmm_grad(Context& ctx, const Tensor& input, const Tensor& x, const Tensor& y, const Tensor& out_grad, float alpha,
-                float beta, Output& input_grad, Output& x_grad, Output& y_grad) {
+void addmm_grad(Context& ctx, const Tensor& input, const Tensor& x, const Tensor& y, const Tensor& out_grad,
+                float alpha, float beta, Output& input_grad, Output& x_grad, Output& y_grad) {
   launch_multiply_grad<T>(ctx, addmm_product(x.shape, y.shape), x, y, out_grad, x_grad, y_grad);
   scale_later<T>(ctx, x_grad, static_cast<T>(alpha));
   scale_later<T>(ctx, y_grad, static_cast<T>(alpha));

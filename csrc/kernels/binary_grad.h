@@ -15,9 +15,9 @@ struct BroadcastPair {
   Shape space, x, y;
 };
 
-// grad[t] = sum of term(k, i, j) over the elements k of out_grad that element t of `target` was broadcast to; i and j are
-// the elements of x and y there. Skips an unneeded grad. Sums run in row-major order of k. Where nothing was broadcast,
-// grad may share its storage with out_grad.
+// grad[t] = sum of term(k, i, j) over the elements k of out_grad that element t of `target` was broadcast to; i and j
+// are the elements of x and y there. Skips an unneeded grad. Sums run in row-major order of k. Where nothing was
+// broadcast, grad may share its storage with out_grad.
 template <typename T, typename Term>
 void sum_terms(Context& ctx, const BroadcastPair& pair, const Shape& target, Output& grad, Term term) {
   if (!grad) return;

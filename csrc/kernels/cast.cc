@@ -26,9 +26,9 @@ To converted(From value) {
 // The kernel key is the input's dtype.
 template <typename T>
 void cast(Context& ctx, const Tensor& x, DType out_dtype, Output& out) {
-  visit_dtype<float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(out_dtype, "the result of cast", [&](auto tag) {
+  visit_dtype<float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(out_dtype, "the result", [&](auto tag) {
     using To = typename decltype(tag)::type;
-    host::unary<T, To>(ctx, x, out, converted<To, T>);
+    host::unary<T, To>(ctx, x, out, [](T v) { return converted<To>(v); });
   });
 }
 

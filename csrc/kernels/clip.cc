@@ -22,8 +22,7 @@ T bound(const Scalar& value) {
 template <typename T>
 void clip(Context& ctx, const Tensor& x, const Scalar& min, const Scalar& max, Output& out) {
   const T low = bound<T>(min), high = bound<T>(max);
-  if (low > high)
-    throw InvalidArgument("min " + std::to_string(low) + " is greater than max " + std::to_string(high));
+  if (low > high) throw InvalidArgument("min " + std::to_string(low) + " is greater than max " + std::to_string(high));
   host::unary<T, T>(ctx, x, out, [=](T v) { return v < low ? low : v > high ? high : v; });
 }
 

@@ -41,9 +41,7 @@ SliceNorm slice_norm(const T* x, int64_t length, int64_t step) {
 struct NegativeLog {
   bool use_softmax;
   SliceNorm norm;
-  double operator()(double x) const {
-    return use_softmax ? norm.log_total - (x - norm.peak) : -tolerable(std::log(x));
-  }
+  double operator()(double x) const { return use_softmax ? norm.log_total - (x - norm.peak) : -tolerable(std::log(x)); }
 };
 
 // Runs loss(slice, offset, negative_log) for every slice, then replaces logits by probabilities (`p` may be `x`).
@@ -85,10 +83,11 @@ void cross_entropy_with_softmax(Context& ctx, const Tensor& logits, const Tensor
   visit_dtype<int32_t, int64_t, int16_t, int8_t, uint8_t>(label.dtype, "a hard label", [&](auto tag) {
     const auto* labels = host::in<typename decltype(tag)::type>(label);
     host::launch(ctx, [=] {
-      for_each_slice(slices, use_softmax, x, p, losses, [&](int64_t slice, int64_t offset, const NegativeLog& negative_log) {
-        const int64_t c = checked_class(labels, slice, slices.length, ignore_index);
-        return c < 0 ? 0.0 : negative_log(x[offset + c * slices.inner]);
-      });
+      for_each_slice(slices, use_softmax, x, p, losses,
+                     [&](int64_t slice, int64_t offset, const NegativeLog& negative_log) {
+                       const int64_t c = checked_class(labels, slice, slices.length, ignore_index);
+                       return c < 0 ? 0.0 : negative_log(x[offset + c * slices.inner]);
+                     });
     });
   });
 }

@@ -13,7 +13,8 @@ struct TypeTag {
   using type = T;
 };
 
-// Calls visit(TypeTag<T>{}) for the T of `Ts` that has this dtype. Throws InvalidArgument, naming `what`, for any other.
+// Calls visit(TypeTag<T>{}) for the T of `Ts` that has this dtype. Throws InvalidArgument, naming `what`, for any
+// other.
 template <typename... Ts, typename Visit>
 void visit_dtype(DType dtype, const char* what, Visit&& visit) {
   const bool visited = ((dtype == dtype_of<Ts> && (visit(TypeTag<Ts>{}), true)) || ...);

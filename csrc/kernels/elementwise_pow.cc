@@ -7,7 +7,7 @@ namespace adapter::kernels {
 
 template <typename T>
 void elementwise_pow(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, power<T>);
+  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return power(a, b); });
 }
 
 template <typename T>

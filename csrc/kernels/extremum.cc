@@ -51,28 +51,32 @@ T share_of_greater(T own, T other) {
 template <typename T>
 void maximum_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
                   Output& y_grad) {
-  extremum_grad<T>(ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return share_of_greater(a, b); },
-                   [](T a, T b) { return share_of_greater(b, a); });
+  extremum_grad<T>(
+      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return share_of_greater(a, b); },
+      [](T a, T b) { return share_of_greater(b, a); });
 }
 
 template <typename T>
 void minimum_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
                   Output& y_grad) {
-  extremum_grad<T>(ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return share_of_greater(b, a); },
-                   [](T a, T b) { return share_of_greater(a, b); });
+  extremum_grad<T>(
+      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return share_of_greater(b, a); },
+      [](T a, T b) { return share_of_greater(a, b); });
 }
 
 // Equal operands: all to x.
 template <typename T>
 void fmax_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad, Output& y_grad) {
-  extremum_grad<T>(ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return T(is_nan(b) || a >= b); },
-                   [](T a, T b) { return T(!(is_nan(b) || a >= b)); });
+  extremum_grad<T>(
+      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return T(is_nan(b) || a >= b); },
+      [](T a, T b) { return T(!(is_nan(b) || a >= b)); });
 }
 
 template <typename T>
 void fmin_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad, Output& y_grad) {
-  extremum_grad<T>(ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return T(is_nan(b) || a <= b); },
-                   [](T a, T b) { return T(!(is_nan(b) || a <= b)); });
+  extremum_grad<T>(
+      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return T(is_nan(b) || a <= b); },
+      [](T a, T b) { return T(!(is_nan(b) || a <= b)); });
 }
 
 ADAPTER_KERNEL("maximum", maximum, none, float, double, int32_t, int64_t)

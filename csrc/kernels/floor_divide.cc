@@ -26,8 +26,9 @@ template <typename T>
 T floor_quotient(T a, T b) {
   if constexpr (std::is_floating_point_v<T>) {
     if (b == 0) return a / b;
-    // Rounding a / b first could cross an integer; a minus the remainder is (nearly) a multiple of b.
-    const T quotient = (a - remainder_of(a, b)) / b;
+    // Rounding a / b first could cross an integer; a minus the rest is (nearly) a multiple of b.
+    const T rest = std::fmod(a, b);
+    const T quotient = (a - rest) / b - (rest != 0 && (rest < 0) != (b < 0) ? 1 : 0);
     return quotient == 0 ? std::copysign(T(0), a / b) : std::nearbyint(quotient);
   } else {
     const T rest = remainder_of(a, b);
@@ -38,12 +39,12 @@ T floor_quotient(T a, T b) {
 
 template <typename T>
 void floor_divide(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, floor_quotient<T>);
+  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return floor_quotient(a, b); });
 }
 
 template <typename T>
 void remainder(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, remainder_of<T>);
+  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return remainder_of(a, b); });
 }
 
 template <typename T>

@@ -11,7 +11,8 @@ struct SliceNames {
   SliceNames(const Shape& x, const Shape& index) {
     const int64_t depth = index.rank > 0 ? index[index.rank - 1] : 0;
     if (index.rank == 0 || depth > x.rank)
-      throw InvalidArgument("gather_nd cannot take " + to_string(index) + " coordinates from a tensor of " + to_string(x));
+      throw InvalidArgument("gather_nd cannot take " + to_string(index) + " coordinates from a tensor of " +
+                            to_string(x));
     axes = Shape(x.begin(), x.begin() + depth);
     count = index.product(0, index.rank - 1);
     width = x.product(static_cast<int>(depth), x.rank);

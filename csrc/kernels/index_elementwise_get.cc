@@ -19,15 +19,24 @@ struct IndexPlan {
   int64_t offset = 0;
 };
 
+// Shape with which the index tensors lie in the index space. `index_dims` holds the lengths of the indexed axes and then,
+// for each index tensor, a -1 and that shape; releases that leave it out align the tensor's own shape to the right.
+inline Shape shape_over_space(const std::vector<int64_t>& index_dims, const Shape& own) {
+  const auto first = std::find(index_dims.begin(), index_dims.end(), -1);
+  if (first == index_dims.end()) return own;
+  return Shape(first + 1, std::find(first + 1, index_dims.end(), -1));
+}
+
 template <typename T>
 IndexPlan index_plan(const TensorList& index, const std::vector<int64_t>& input_dims,
                      const std::vector<int64_t>& input_strides, const std::vector<int64_t>& index_dims,
                      const std::vector<int64_t>& index_strides, int64_t slice_offset) {
-  if (index.empty()) throw InvalidArgument("indexing without an index tensor");
+  if (index.empty() || index_dims.size() < index.size()) throw InvalidArgument("indexing without an index tensor");
   const int64_t width = sizeof(T);
   IndexPlan plan;
-  plan.space = host::broadcast_shape(Shape(input_dims), index.front().shape);
-  plan.index_strides = host::broadcast_strides(index.front().shape, plan.space);
+  const Shape index_shape = shape_over_space(index_dims, index.front().shape);
+  plan.space = host::broadcast_shape(Shape(input_dims), index_shape);
+  plan.index_strides = host::broadcast_strides(index_shape, plan.space);
   const int lead = plan.space.rank - static_cast<int>(input_dims.size());
   for (int i = 0; i < plan.space.rank; ++i) {
     const size_t own = static_cast<size_t>(i - lead);
@@ -38,7 +47,7 @@ IndexPlan index_plan(const TensorList& index, const std::vector<int64_t>& input_
     if (t.dtype != DType::int64) throw Unimplemented(std::string("an index tensor of dtype ") + name_of(t.dtype));
     plan.indices.push_back(host::in<int64_t>(t));
   }
-  plan.lengths = index_dims;
+  plan.lengths.assign(index_dims.begin(), index_dims.begin() + static_cast<std::ptrdiff_t>(index.size()));
   for (int64_t bytes : index_strides) plan.steps.push_back(bytes / width);
   plan.offset = slice_offset / width;
   return plan;

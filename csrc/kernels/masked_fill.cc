@@ -13,9 +13,9 @@ void masked_fill(Context& ctx, const Tensor& x, const Tensor& mask, const Tensor
   const T *a = host::in<T>(x), *v = host::in<T>(value);
   const bool* m = host::in<bool>(mask);
   T* r = host::out<T>(ctx, out);
-  const host::Walk<4> walk(space, {host::contiguous_strides(space), host::broadcast_strides(x.shape, space),
-                                   host::broadcast_strides(mask.shape, space),
-                                   host::broadcast_strides(value.shape, space)});
+  const host::Walk<4> walk(space,
+                           {host::contiguous_strides(space), host::broadcast_strides(x.shape, space),
+                            host::broadcast_strides(mask.shape, space), host::broadcast_strides(value.shape, space)});
   host::launch(ctx, [=] {
     const int64_t sa = walk.inner_stride(1), sm = walk.inner_stride(2), sv = walk.inner_stride(3);
     walk.rows([&](const std::array<int64_t, 4>& o, int64_t n) {

@@ -10,8 +10,8 @@
 
 namespace adapter::kernels {
 
-// Z[m, n] = op(X)[m, k] * op(Y)[k, n] for every element of a batch; op transposes where asked. The batch axes of X and Y
-// broadcast. A vector on the left is one row, on the right one column; neither is ever transposed.
+// Z[m, n] = op(X)[m, k] * op(Y)[k, n] for every element of a batch; op transposes where asked. The batch axes of X and
+// Y broadcast. A vector on the left is one row, on the right one column; neither is ever transposed.
 struct MatrixProduct {
   bool transpose_x, transpose_y;
   int64_t m = 1, n = 1, k = 1;
@@ -55,7 +55,9 @@ struct MatrixProduct {
     const int64_t rows = shape[shape.rank - 2];
     return transposed ? std::pair<int64_t, int64_t>{last, rows} : std::pair<int64_t, int64_t>{rows, last};
   }
-  static Shape batch_of(const Shape& shape) { return Shape(shape.begin(), shape.begin() + std::max(shape.rank - 2, 0)); }
+  static Shape batch_of(const Shape& shape) {
+    return Shape(shape.begin(), shape.begin() + std::max(shape.rank - 2, 0));
+  }
 
   // A batch of X against one Y is one tall product: a Linear layer's case.
   void join_rows() {

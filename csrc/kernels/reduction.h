@@ -54,8 +54,8 @@ inline int64_t reduced_count(const Shape& shape, const std::vector<int64_t>& axe
 
 // out[i] = result(fold) for every result i, where fold(step) calls step(x[k]) for each element that belongs to it.
 template <typename T, typename Out, typename Result>
-void reduce(Context& ctx, const Tensor& x, const std::vector<int64_t>& axes, bool keep_dim, bool reduce_all, Output& out,
-            Result result) {
+void reduce(Context& ctx, const Tensor& x, const std::vector<int64_t>& axes, bool keep_dim, bool reduce_all,
+            Output& out, Result result) {
   ctx.resize(out, reduced_shape(x.shape, axes, keep_dim, reduce_all));
   Out* r = host::out<Out>(ctx, out);
   const T* a = host::in<T>(x);

@@ -14,7 +14,8 @@ void abs(Context& ctx, const Tensor& x, Output& out) {
     if constexpr (std::is_floating_point_v<T>)
       return std::abs(v);
     else  // through unsigned: the smallest integer has no negative
-      return static_cast<T>(v < 0 ? 0 - static_cast<std::make_unsigned_t<T>>(v) : static_cast<std::make_unsigned_t<T>>(v));
+      return static_cast<T>(v < 0 ? 0 - static_cast<std::make_unsigned_t<T>>(v)
+                                  : static_cast<std::make_unsigned_t<T>>(v));
   });
 }
 

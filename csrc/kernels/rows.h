@@ -33,9 +33,8 @@ inline int64_t checked_row(const char* kernel, int64_t value, int64_t position, 
 // Calls visit(pointer to the indices) for int32 and int64 index tensors.
 template <typename Visit>
 void visit_index(const Tensor& index, Visit&& visit) {
-  visit_dtype<int32_t, int64_t>(index.dtype, "an index", [&](auto tag) {
-    visit(host::in<typename decltype(tag)::type>(index));
-  });
+  visit_dtype<int32_t, int64_t>(index.dtype, "an index",
+                                [&](auto tag) { visit(host::in<typename decltype(tag)::type>(index)); });
 }
 
 template <typename Index>
@@ -65,9 +64,8 @@ inline std::vector<int64_t> positions_by_row(const std::vector<int64_t>& rows) {
   std::vector<int64_t> order;
   for (size_t i = 0; i < rows.size(); ++i)
     if (rows[i] >= 0) order.push_back(static_cast<int64_t>(i));
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return rows[static_cast<size_t>(a)] < rows[static_cast<size_t>(b)];
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return rows[static_cast<size_t>(a)] < rows[static_cast<size_t>(b)]; });
   return order;
 }
 

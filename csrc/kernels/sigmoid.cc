@@ -11,7 +11,7 @@ namespace adapter::kernels {
 
 template <typename T>
 void sigmoid(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, logistic<T>);
+  host::unary<T, T>(ctx, x, out, [](T v) { return logistic(v); });
 }
 
 template <typename T>

@@ -42,7 +42,8 @@ void swiglu(Context& ctx, const Tensor& x, const OptionalTensor& y, Output& out)
   });
 }
 
-// The gradients are laid out as the operands are and may share their storage: each element is read before it is written.
+// The gradients are laid out as the operands are and may share their storage: each element is read before it is
+// written.
 template <typename T>
 void swiglu_grad(Context& ctx, const Tensor& x, const OptionalTensor& y, const Tensor& out_grad, Output& x_grad,
                  Output& y_grad) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Finished:
         return [json.loads(line) for line in (self.out / "results.jsonl").read_text().splitlines()]
 
     @property
+    def logs(self) -> str:
+        """What all workers wrote."""
+        return "".join(path.read_text(errors="replace") for path in sorted((self.out / "logs").iterdir()))
+
+    @property
     def states(self) -> dict[str, str]:
         """What a case was made to do -> how it ended."""
         return {record["id"].split("/")[-1].split(" ")[0]: record["state"] for record in self.records}
@@ -46,6 +52,19 @@ def conform_command(*arguments: str) -> list[str]:
 def conform_environment() -> dict[str, str]:
     paths = [str(HERE), str(REPOSITORY / "conformance"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def run_conform(out: Path, *arguments: str, timeout: float = 300, **environment: str) -> Finished:
+    """Runs the tool with reports in ``out`` and ``environment`` added to its own, and waits for it."""
+    done = subprocess.run(
+        conform_command("--out", str(out), *arguments),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**conform_environment(), **environment},
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr, out)
 
 
 Conform = Callable[..., Finished]

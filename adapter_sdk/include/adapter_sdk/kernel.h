@@ -334,11 +334,12 @@ void declare(const Declaration& declaration, DType dtype) {
   kernel.row.accumulator = accumulator_dtype(declaration.accumulator, dtype);
   kernel.row.provenance = declaration.provenance;
   kernel.row.flags = declaration.flags;
-#ifndef ADAPTER_HOST_ONLY
+#ifdef ADAPTER_HOST_ONLY  // a library without Paddle, e.g. the oracle; a plugin has no use for the host entry
+  kernel.host_entry = &Entry<Function, Tag>::host;
+#else
   kernel.eager_entry = reinterpret_cast<void*>(&Entry<Function, Tag>::eager);
   kernel.static_entry = reinterpret_cast<void*>(&Entry<Function, Tag>::graph);
 #endif
-  kernel.host_entry = &Entry<Function, Tag>::host;
   kernel_table().push_back(&kernel);
 }
 

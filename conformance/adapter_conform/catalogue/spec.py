@@ -86,6 +86,8 @@ class OperatorSpec:
     """Kernels to be proved in the forward call; by default ``name`` with the case's dtype."""
     grad_kernels: KernelsOf | None = None
     """The same for the backward call; by default ``name + "_grad"``."""
+    static_kernels: KernelsOf | None = None
+    """The forward call's kernels in a static graph, where they are not those of eager mode."""
     result_dtypes: Callable[[Attributes, str], Sequence[str]] | None = None
     """The outputs' dtypes where they do not follow from the oracle's result."""
     view: bool = False
@@ -99,8 +101,12 @@ class OperatorSpec:
     aliases: tuple[str, ...] = field(default=())
     """Public Paddle APIs that this entry answers for, for reports."""
 
-    def required(self, attributes: Attributes, dtype: str) -> tuple[Kernel, ...]:
-        """The kernels that must be counted in the forward call; empty for views."""
+    def required(self, attributes: Attributes, dtype: str, static: bool = False) -> tuple[Kernel, ...]:
+        """The kernels that must be counted in the forward call; empty for views, which only eager mode has."""
+        if static and self.static_kernels is not None:
+            return tuple(self.static_kernels(attributes, dtype))
+        if static and self.view:
+            return (Kernel((self.name,), dtype),)
         if self.kernels is not None:
             return tuple(self.kernels(attributes, dtype))
         return () if self.view else (Kernel((self.name,), dtype),)

@@ -187,6 +187,7 @@ register(
 register(
     OperatorSpec(
         name="assign",
+        static_kernels=lambda a, dtype: [Kernel(("assign_raw",), dtype)],
         call=lambda paddle, t, a: paddle.assign(t[0]),
         oracle=lambda x, a: [x[0]],
         gradient=lambda x, out, d, a: [d[0]],

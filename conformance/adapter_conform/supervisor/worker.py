@@ -18,6 +18,7 @@ import traceback
 from typing import Any, NoReturn
 
 from adapter_conform.cases import Case, Outcome
+from adapter_conform.errors import ConformError
 from adapter_conform.states import State
 from adapter_conform.suites import load_suite
 from adapter_conform.suites.base import SessionProvider
@@ -94,7 +95,7 @@ def _run(spec: str, case: Case, session: Any) -> Message:
 
 def explain(error: BaseException) -> str:
     """The message of errors that are written for users, class and message of all others."""
-    if any(kind.__name__ == "AdapterError" for kind in type(error).__mro__):
+    if isinstance(error, ConformError) or any(kind.__name__ == "AdapterError" for kind in type(error).__mro__):
         return str(error)
     return f"{type(error).__name__}: {error}"
 

@@ -1,0 +1,108 @@
+"""What must come out of one operator call: outputs and gradients, each with its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from adapter_conform.cases import GateFigure
+from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
+from adapter_conform.catalogue.gates import compare, expect
+from adapter_conform.catalogue.precision import Arithmetic, is_float
+from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
+from adapter_conform.catalogue.values import make_cotangent
+from adapter_conform.execution import Run
+
+__all__ = ["Expectation"]
+
+
+class Expectation:
+    """The oracle's answer for one call, computed in the arithmetic that the plugin declares for its kernels."""
+
+    def __init__(
+        self,
+        spec: OperatorSpec,
+        inputs: Sequence[Array],
+        attributes: Attributes,
+        dtype: str,
+        declared: Mapping[tuple[str, str], str],
+        required: Sequence[Kernel],
+        required_backward: Sequence[Kernel],
+    ) -> None:
+        """``declared`` holds accumulators by (operator, dtype); the first required kernel that it knows decides.
+
+        Raises:
+            ValueError: the specification contradicts itself.
+        """
+        self.spec, self.attributes, self.inputs = spec, attributes, inputs
+        self.arithmetic = Arithmetic.of(dtype, _accumulator(declared, required)) if is_float(dtype) else None
+        self.arithmetic_backward = (
+            Arithmetic.of(dtype, _accumulator(declared, required_backward)) if is_float(dtype) else None
+        )
+        self.results = spec.oracle(self._operands(self.arithmetic), attributes)
+        dtypes = spec.expected_dtypes([value_of(result) for result in self.results], attributes, dtype)
+        if len(dtypes) != len(self.results):
+            raise ValueError(f"{spec.name}: {len(self.results)} results, but {len(dtypes)} result dtypes")
+        self.expected = [expect(result, name) for result, name in zip(self.results, dtypes, strict=True)]
+
+    def _operands(self, arithmetic: Arithmetic | None) -> list[Operand]:
+        model = arithmetic or Arithmetic.of("float32")
+        return [
+            Tracked(array.astype(model.reference), model) if is_float(array.dtype.name) else array
+            for array in self.inputs
+        ]
+
+    def cotangents(self, seed: int, whole: bool) -> list[Array | None]:
+        """The gradient for each output; None for outputs of integers and bools."""
+        return [
+            make_cotangent(item.value.shape, item.dtype, [seed, 1000 + index], whole) if is_float(item.dtype) else None
+            for index, item in enumerate(self.expected)
+        ]
+
+    def judge(self, run: Run, cotangents: Sequence[Array | None], probe: bool) -> list[GateFigure]:
+        ulps = self.spec.probe_ulps if probe else None
+        surplus = len(run.values) - len(self.expected)
+        note = f"{len(run.values)} outputs, expected {len(self.expected)}" if surplus else ""
+        figures = [GateFigure("count", "outputs", abs(surplus), 0, not surplus, note), *run.changed]
+        if surplus:
+            return figures
+        for index, (expected, actual, name) in enumerate(zip(self.expected, run.values, run.dtypes, strict=True)):
+            figures += compare(f"out{index}", expected, actual, name, ulps)
+        if cotangents:
+            figures += self._judge_gradients(run, cotangents, ulps)
+        return figures
+
+    def _judge_gradients(self, run: Run, cotangents: Sequence[Array | None], ulps: int | None) -> list[GateFigure]:
+        assert self.spec.gradient is not None
+        assert self.arithmetic_backward is not None
+        model = self.arithmetic_backward
+        inputs = self._operands(model)
+        outputs = [self._as_saved(result, model) for result in self.results]
+        flowing = [None if item is None else Tracked(item.astype(model.reference), model) for item in cotangents]
+        wanted = self.spec.gradient(inputs, outputs, flowing, self.attributes)
+        figures: list[GateFigure] = []
+        names = iter(run.gradient_dtypes)
+        for index, (array, operand, actual) in enumerate(zip(self.inputs, wanted, run.gradients, strict=True)):
+            name = next(names) if actual is not None else ""
+            if operand is None or not is_float(array.dtype.name):
+                continue
+            if actual is None:
+                figures.append(GateFigure("count", f"grad{index}", 1, 0, False, "no gradient came back"))
+                continue
+            figures += compare(f"grad{index}", expect(operand, str(array.dtype.name)), actual, name, ulps)
+        return figures
+
+    @staticmethod
+    def _as_saved(result: Operand, model: Arithmetic) -> Operand:
+        """An output as the backward kernel finds it: rounded to storage."""
+        if not isinstance(result, Tracked):
+            return result
+        stored = result.stored()
+        return Tracked(stored.value, model, stored.error)
+
+
+def _accumulator(declared: Mapping[tuple[str, str], str], kernels: Sequence[Kernel]) -> str | None:
+    for kernel in kernels:
+        for name in kernel.names:
+            if (name, kernel.dtype) in declared:
+                return declared[name, kernel.dtype]
+    return None

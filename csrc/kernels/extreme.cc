@@ -1,0 +1,58 @@
+// Largest and smallest elements.
+#include "adapter_sdk/kernel.h"
+#include "reduction.h"
+
+namespace adapter::kernels {
+
+// NaN wins over every number.
+template <typename T>
+struct Larger {
+  static bool wins(T candidate, T best) { return candidate > best || (candidate != candidate && best == best); }
+};
+template <typename T>
+struct Smaller {
+  static bool wins(T candidate, T best) { return candidate < best || (candidate != candidate && best == best); }
+};
+
+template <template <typename> class Order, typename T>
+void extreme(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim, Output& out) {
+  if (reduced_count(x.shape, axes, false) == 0 && reduced_shape(x.shape, axes, false, false).numel() > 0)
+    throw InvalidArgument("a tensor of shape " + to_string(x.shape) + " has no largest or smallest element");
+  reduce<T, T>(ctx, x, axes, keep_dim, false, out, [](auto&& fold) {
+    T best{};
+    bool first = true;
+    fold([&](T value) {
+      if (first || Order<T>::wins(value, best)) best = value;
+      first = false;
+    });
+    return best;
+  });
+}
+
+// Every element that equals the result gets the whole gradient, as in Paddle.
+template <typename T>
+void extreme_grad(Context& ctx, const Tensor& x, const Tensor& out, const Tensor& out_grad, const IntArray& axes,
+                  bool /*keep_dim*/, bool reduce_all, Output& x_grad) {
+  const T* a = host::in<T>(x);
+  const T* y = host::in<T>(out);
+  const T* g = host::in<T>(out_grad);
+  reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad,
+                 [=](int64_t k, int64_t i) { return a[k] == y[i] ? g[i] : T(0); });
+}
+
+template <typename T>
+void max(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim, Output& out) {
+  extreme<Larger, T>(ctx, x, axes, keep_dim, out);
+}
+
+template <typename T>
+void min(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim, Output& out) {
+  extreme<Smaller, T>(ctx, x, axes, keep_dim, out);
+}
+
+ADAPTER_KERNEL("max", max, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("max_grad", extreme_grad, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("min", min, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("min_grad", extreme_grad, none, float, double, int32_t, int64_t)
+
+}  // namespace adapter::kernels

@@ -1,0 +1,90 @@
+// One element of x per index, its position along an axis: take_along_axis, and index_sample, which is the same along
+// axis 1 of a matrix.
+#include "adapter_sdk/host/strided.h"
+#include "adapter_sdk/kernel.h"
+#include "rows.h"
+
+namespace adapter::kernels {
+
+// Calls move(place in the index, place in x) for every index.
+template <typename Index, typename Move>
+void each_place(const char* kernel, const Shape& x, const Shape& index, int axis, const Index* positions, Move&& move) {
+  Shape strides = host::contiguous_strides(x);
+  const int64_t step = strides[axis];
+  strides[axis] = 0;  // the position along this axis comes from the index
+  const host::Walk<2> walk(index, {host::contiguous_strides(index), strides});
+  walk.rows([&](const std::array<int64_t, 2>& o, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t k = o[0] + i * walk.inner_stride(0);
+      const int64_t row = checked_row(kernel, static_cast<int64_t>(positions[k]), k, x[axis]);
+      move(k, o[1] + i * walk.inner_stride(1) + row * step);
+    }
+  });
+}
+
+inline void check_index_shape(const char* kernel, const Shape& x, const Shape& index, int axis) {
+  bool fits = x.rank == index.rank;
+  for (int i = 0; fits && i < x.rank; ++i) fits = i == axis || index[i] <= x[i];
+  if (!fits)
+    throw InvalidArgument(std::string(kernel) + ": an index of shape " + to_string(index) +
+                          " reaches outside a tensor of shape " + to_string(x));
+}
+
+template <typename T>
+void take_places(Context& ctx, const char* kernel, const Tensor& x, const Tensor& index, int axis, Output& out) {
+  check_index_shape(kernel, x.shape, index.shape, axis);
+  ctx.resize(out, index.shape);
+  T* r = host::out<T>(ctx, out);
+  const T* a = host::in<T>(x);
+  visit_index(index, [&](const auto* positions) {
+    host::launch(ctx, [=, from = x.shape, over = index.shape] {
+      each_place(kernel, from, over, axis, positions, [&](int64_t k, int64_t place) { r[k] = a[place]; });
+    });
+  });
+}
+
+template <typename T>
+void sum_places(Context& ctx, const char* kernel, const Shape& shape, const Tensor& index, const Tensor& out_grad,
+                int axis, Output& x_grad) {
+  check_index_shape(kernel, shape, index.shape, axis);
+  ctx.resize(x_grad, shape);
+  T* r = host::out<T>(ctx, x_grad);
+  const T* g = host::in<T>(out_grad);
+  visit_index(index, [&](const auto* positions) {
+    host::launch(ctx, [=, over = index.shape] {
+      std::vector<Accumulator<T>> sum(static_cast<size_t>(shape.numel()));
+      each_place(kernel, shape, over, axis, positions, [&](int64_t k, int64_t place) {
+        sum[static_cast<size_t>(place)] += static_cast<Accumulator<T>>(g[k]);
+      });
+      std::transform(sum.begin(), sum.end(), r, [](Accumulator<T> value) { return static_cast<T>(value); });
+    });
+  });
+}
+
+template <typename T>
+void take_along_axis(Context& ctx, const Tensor& x, const Tensor& index, int32_t axis, Output& out) {
+  take_places<T>(ctx, "take_along_axis", x, index, x.shape.axis(axis), out);
+}
+
+template <typename T>
+void take_along_axis_grad(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& out_grad, int32_t axis,
+                          Output& x_grad) {
+  sum_places<T>(ctx, "take_along_axis", x.shape, index, out_grad, x.shape.axis(axis), x_grad);
+}
+
+template <typename T>
+void index_sample(Context& ctx, const Tensor& x, const Tensor& index, Output& out) {
+  take_places<T>(ctx, "index_sample", x, index, x.shape.axis(1), out);
+}
+
+template <typename T>
+void index_sample_grad(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& out_grad, Output& x_grad) {
+  sum_places<T>(ctx, "index_sample", x.shape, index, out_grad, x.shape.axis(1), x_grad);
+}
+
+ADAPTER_KERNEL("take_along_axis", take_along_axis, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("take_along_axis_grad", take_along_axis_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("index_sample", index_sample, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("index_sample_grad", index_sample_grad, f64, float, double, int32_t, int64_t)
+
+}  // namespace adapter::kernels
