@@ -11,10 +11,12 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
+from adapter_sdk._elf import check_shared_library
 from adapter_sdk._installed import ROOT_VARIABLE, is_scanned, plugin_files, scanned_folder
-from adapter_sdk.errors import MountError, PaddleMismatch
+from adapter_sdk.errors import LibraryUnusable, MountError, PaddleMismatch
 from adapter_sdk.manager import LoadedPlugin, discover, load
 from adapter_sdk.versions import installed_paddle, matches
 
@@ -48,8 +50,10 @@ def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
         _show_only(plugin.library.path)
         return plugin
     _check_device_type(plugin)
-    if not is_scanned(plugin.library.path):
-        _use_folder([*plugin_files(scanned_folder()), plugin.library.path])
+    present = plugin_files(scanned_folder())
+    sound = [library for library in present if _is_sound(library)]
+    if sound != present or not is_scanned(plugin.library.path):
+        _use_folder([*sound, plugin.library.path])
     return plugin
 
 
@@ -77,6 +81,16 @@ def _check_device_type(plugin: LoadedPlugin) -> None:
                 f"both claim the device type {kind!r}",
                 "uninstall one of them, or mount with exclusive=True",
             )
+
+
+def _is_sound(library: Path) -> bool:
+    """Whether the loader can read the file; warns when not. `import paddle` fails or dies on such a file."""
+    try:
+        check_shared_library(library)
+    except LibraryUnusable as error:
+        warnings.warn(f"kept away from `import paddle`: {error}", stacklevel=3)
+        return False
+    return True
 
 
 def _show_only(library: Path) -> None:

@@ -85,6 +85,8 @@ class Expectation:
             name = next(names) if actual is not None else ""
             if operand is None or not is_float(array.dtype.name):
                 continue
+            if actual is None and not array.size:  # nothing to give; Paddle 3.0 leaves it out
+                continue
             if actual is None:
                 figures.append(GateFigure("count", f"grad{index}", 1, 0, False, "no gradient came back"))
                 continue

@@ -1,4 +1,5 @@
-// Decodes what Paddle passes to a kernel, in eager mode (C++ argument list) and under the static executor (KernelContext).
+// Decodes what Paddle passes to a kernel, in eager mode (C++ argument list) and under the static executor
+// (KernelContext).
 #include <cstring>
 
 #include "abi/attributes.h"
@@ -10,35 +11,35 @@ namespace {
 
 using abi::paddle;
 
-void describe(const PD_Tensor* handle, Tensor& tensor) {
+// Everything but the address.
+Tensor describe(const PD_Tensor* handle) {
   const abi::PaddleApi& pd = paddle();
   PD_Status status = PD_SUCCESS;
-  tensor.handle = const_cast<PD_Tensor*>(handle);
+  Tensor tensor{nullptr, DType::undefined, Shape(Shape::Unset{}), const_cast<PD_Tensor*>(handle)};
   tensor.dtype = static_cast<DType>(pd.PD_TensorGetPDDataType(handle, &status));
   const int64_t rank = pd.PD_TensorGetNumDims(handle, &status);
-  if (rank > kMaxRank) throw InvalidArgument("a tensor has " + std::to_string(rank) + " dimensions, at most 9 are known");
+  if (rank > kMaxRank)
+    throw InvalidArgument("a tensor has " + std::to_string(rank) + " dimensions, at most 9 are known");
   tensor.shape.rank = static_cast<int32_t>(rank < 0 ? 0 : rank);
   for (int i = 0; i < tensor.shape.rank; ++i)
     tensor.shape[i] = pd.PD_TensorGetDim(handle, static_cast<size_t>(i), &status);
+  return tensor;
 }
 
 template <typename Kind>
 Kind input_from(const void* raw) {
-  Kind tensor;
-  if (raw == nullptr) return tensor;
+  if (raw == nullptr) return {};
   const auto* handle = static_cast<const PD_Tensor*>(raw);
-  describe(handle, tensor);
+  Kind tensor{describe(handle)};
   PD_Status status = PD_SUCCESS;
   // Asking an uninitialised tensor for its address raises inside Paddle; a tensor without elements has none.
-  if (paddle().PD_TensorIsInitialized(handle, &status))
-    tensor.data = paddle().PD_TensorGetDataPointer(handle, &status);
+  if (paddle().PD_TensorIsInitialized(handle, &status)) tensor.data = paddle().PD_TensorGetDataPointer(handle, &status);
   return tensor;
 }
 
 Output output_from(void* raw) {
-  Output output;
-  if (raw != nullptr) describe(static_cast<const PD_Tensor*>(raw), output);
-  return output;
+  if (raw == nullptr) return {};
+  return {describe(static_cast<const PD_Tensor*>(raw))};
 }
 
 template <typename T>
@@ -96,10 +97,23 @@ std::vector<float> eager_floats(const void* raw) {
 
 DType eager_dtype(int32_t raw) {
   // An eager call passes phi::DataType, whose order is not PD_DataType's.
-  static constexpr DType kOrder[] = {
-      DType::undefined, DType::boolean, DType::uint8,  DType::int8,    DType::uint16,    DType::int16,
-      DType::uint32,    DType::int32,   DType::uint64, DType::int64,   DType::float32,   DType::float64,
-      DType::undefined, DType::undefined /* complex */, DType::undefined /* string */, DType::float16, DType::bfloat16};
+  static constexpr DType kOrder[] = {DType::undefined,
+                                     DType::boolean,
+                                     DType::uint8,
+                                     DType::int8,
+                                     DType::uint16,
+                                     DType::int16,
+                                     DType::uint32,
+                                     DType::int32,
+                                     DType::uint64,
+                                     DType::int64,
+                                     DType::float32,
+                                     DType::float64,
+                                     DType::undefined,
+                                     DType::undefined /* complex */,
+                                     DType::undefined /* string */,
+                                     DType::float16,
+                                     DType::bfloat16};
   return raw >= 0 && raw < static_cast<int32_t>(std::size(kOrder)) ? kOrder[raw] : DType::undefined;
 }
 

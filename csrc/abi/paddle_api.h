@@ -20,8 +20,10 @@ struct PaddleApi {
   void* (*tensor_place)(const void* tensor) = nullptr;
 };
 
+inline PaddleApi resolved_api;  // in the header, so that a kernel call reads it without a call
+
 // Valid after resolve_paddle_api() returned an empty string.
-const PaddleApi& paddle();
+inline const PaddleApi& paddle() { return resolved_api; }
 
 // Looks everything up. Returns "" or a sentence that names what is missing.
 std::string resolve_paddle_api();

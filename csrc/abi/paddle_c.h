@@ -60,7 +60,7 @@ typedef struct PD_Tensor PD_Tensor;
 typedef struct PD_KernelKey PD_KernelKey;
 typedef struct PD_Kernel PD_Kernel;
 
-typedef struct {
+typedef struct C_Device_st {
   int id;
 }* C_Device;
 typedef void* C_Stream;

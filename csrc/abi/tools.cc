@@ -17,7 +17,7 @@ AdapterTensorView view_of(const Tensor& tensor) {
   view.data = tensor.data;
   view.dtype = static_cast<int32_t>(tensor.dtype);
   view.rank = tensor.shape.rank;
-  std::copy(tensor.shape.dims.begin(), tensor.shape.dims.end(), view.dims);
+  std::copy(tensor.shape.begin(), tensor.shape.end(), view.dims);
   return view;
 }
 

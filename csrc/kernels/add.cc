@@ -12,8 +12,9 @@ void add(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
 template <typename T>
 void add_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, int32_t /*axis*/, Output& x_grad,
               Output& y_grad) {
-  sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
+  // x_grad may lie in the storage of out_grad, so it comes last.
   sum_to_shape<T>(ctx, out_grad, y.shape, y_grad, [](T g) { return g; });
+  sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
 }
 
 ADAPTER_KERNEL("add", add, none, float, double, int32_t, int64_t, bool)

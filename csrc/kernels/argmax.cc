@@ -15,16 +15,15 @@ bool is_smaller(T a, T b) {
   return a < b;
 }
 
-// Position of the first best element; of the first NaN if there is one.
+// Position of the first best element. NaN is passed over, as in Paddle; where all are NaN the answer is 0.
 template <auto Better, typename T>
 int64_t best_position(const T* x, int64_t length, int64_t step) {
-  int64_t best = 0;
+  int64_t best = -1;
   for (int64_t j = 0; j < length; ++j) {
     const T value = x[j * step];
-    if (value != value) return j;
-    if (Better(value, x[best * step])) best = j;
+    if (value == value && (best < 0 || Better(value, x[best * step]))) best = j;
   }
-  return best;
+  return best < 0 ? 0 : best;
 }
 
 inline Shape position_shape(const Shape& shape, int64_t axis, bool keep_dim, bool flatten) {

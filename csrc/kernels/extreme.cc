@@ -1,4 +1,6 @@
 // Largest and smallest elements.
+#include <limits>
+
 #include "adapter_sdk/kernel.h"
 #include "reduction.h"
 
@@ -29,15 +31,24 @@ void extreme(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim,
   });
 }
 
-// Every element that equals the result gets the whole gradient, as in Paddle.
+// The elements that equal the result share its gradient. A NaN equals nothing: its gradient is NaN (0 / 0).
 template <typename T>
 void extreme_grad(Context& ctx, const Tensor& x, const Tensor& out, const Tensor& out_grad, const IntArray& axes,
                   bool /*keep_dim*/, bool reduce_all, Output& x_grad) {
+  ctx.resize(x_grad, x.shape);
+  T* r = host::out<T>(ctx, x_grad);
   const T* a = host::in<T>(x);
   const T* y = host::in<T>(out);
   const T* g = host::in<T>(out_grad);
-  reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad,
-                 [=](int64_t k, int64_t i) { return a[k] == y[i] ? g[i] : T(0); });
+  const host::Reduction plan = host::reduction(x.shape, axes, reduce_all);
+  host::launch(ctx, [=] {
+    host::for_each_result(plan, [&](int64_t i, auto&& fold) {
+      int64_t ties = 0;
+      fold([&](int64_t k) { ties += a[k] == y[i]; });
+      const T share = ties > 0 ? g[i] / static_cast<T>(ties) : std::numeric_limits<T>::quiet_NaN();
+      fold([&](int64_t k) { r[k] = a[k] == y[i] || ties == 0 ? share : T(0); });
+    });
+  });
 }
 
 template <typename T>

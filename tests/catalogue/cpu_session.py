@@ -1,7 +1,8 @@
 """Test only: a session on Paddle's own CPU kernels, to check the catalogue itself where no plugin is installed.
 
-Paddle's log of API calls (the environment has to switch it on, see test_on_cpu.py) stands in for a plugin's call counters, so that the kernels which an entry names are checked
-as well. Nothing here can make a device pass: the product opens its sessions in ``adapter_conform.session`` alone.
+Paddle's log of API calls stands in for a plugin's call counters, so that the kernels which an entry names are checked
+too; the environment has to switch it on before Paddle is imported, see test_on_cpu.py. Nothing here can make a device
+pass: the product opens its sessions in ``adapter_conform.session`` alone.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,6 +57,29 @@ def test_planning_does_not_import_paddle() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "False"
+
+
+def test_planning_is_the_same_in_any_process_and_leaves_no_files(tmp_path: Path) -> None:
+    """Hypothesis by itself draws constants from the modules that happen to be loaded, and caches them where it runs."""
+    (tmp_path / "local_module.py").write_text("NUMBERS = (3, 7, 5, 2, 4, 6)\n")
+    program = (
+        "import sys, zlib; sys.path.insert(0, '.'); {} from types import SimpleNamespace as N;"
+        "from adapter_conform.suites.ops import SUITE; from adapter_conform.suites.base import PlanRequest;"
+        "print(zlib.crc32(repr(SUITE.plan(PlanRequest(N(name='x', kernels=[]), 'standard', 0))).encode()))"
+    )
+    sums = {
+        subprocess.run(
+            [sys.executable, "-c", program.format(first)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for first in ("", "import local_module;")
+    }
+    assert len(sums) == 1
+    assert not (tmp_path / ".hypothesis").exists()
 
 
 def test_a_plan_of_many_examples_is_quick() -> None:

@@ -23,6 +23,11 @@ PAIRS = mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_
 SEEDS = st.integers(0, 2**32 - 2)
 FEW = settings(max_examples=25, deadline=None)
 
+# Limits of the C library (glibc manual, "Errors in Math Functions", x86-64), counted from the correctly rounded result;
+# half a unit more from the exact one.
+EXP = LOG = SIN = ERF = POW = 1.5
+TANH = 2.5
+
 _erf = np.vectorize(math.erf, otypes=[float])
 _erfc = np.vectorize(math.erfc, otypes=[float])
 
@@ -75,15 +80,15 @@ class Unary:
 
 
 UNARY: dict[str, Unary] = {
-    "exp": Unary(np.exp, lambda x, y: y, ("out",), ulps=1),
-    "log": Unary(np.log, lambda x, y: 1 / x, ulps=1, low=1e-3),
+    "exp": Unary(np.exp, lambda x, y: y, ("out",), ulps=EXP),
+    "log": Unary(np.log, lambda x, y: 1 / x, ulps=LOG, low=1e-3),
     "sqrt": Unary(np.sqrt, lambda x, y: 0.5 / y, ("out",), ulps=0.5, low=1e-3),
     "rsqrt": Unary(lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * y**3, ("out",), ulps=2, low=1e-3),
     "square": Unary(np.square, lambda x, y: 2 * x, ulps=0.5),
     "reciprocal": Unary(lambda x: 1 / x, lambda x, y: -y * y, ("out",), ulps=0.5),
-    "sin": Unary(np.sin, lambda x, y: np.cos(x), ulps=1),
-    "cos": Unary(np.cos, lambda x, y: -np.sin(x), ulps=1),
-    "tanh": Unary(np.tanh, lambda x, y: 1 - y * y, ("out",), ulps=2, terms=lambda x, y: np.ones_like(x)),
+    "sin": Unary(np.sin, lambda x, y: np.cos(x), ulps=SIN),
+    "cos": Unary(np.cos, lambda x, y: -np.sin(x), ulps=SIN),
+    "tanh": Unary(np.tanh, lambda x, y: 1 - y * y, ("out",), ulps=TANH, terms=lambda x, y: np.ones_like(x)),
     "sigmoid": Unary(sigmoid, lambda x, y: y * (1 - y), ("out",)),
     "silu": Unary(
         lambda x: x * sigmoid(x),
@@ -91,20 +96,21 @@ UNARY: dict[str, Unary] = {
         ("x", "out"),
         terms=lambda x, y: sigmoid(x) * (1 + np.abs(x)),
     ),
-    "logsigmoid": Unary(lambda x: -np.logaddexp(0, -x), lambda x, y: sigmoid(-x)),
+    "logsigmoid": Unary(lambda x: -np.logaddexp(0, -x), lambda x, y: sigmoid(-x), ulps=EXP + 2 * LOG + 0.5),
     "relu": Unary(lambda x: np.where(x > 0, x, np.zeros_like(x)), lambda x, y: (x > 0) * 1.0, ("out",), ulps=0),
     "leaky_relu": Unary(
         lambda x: np.where(x < 0, x / 8, x), lambda x, y: np.where(x < 0, 1 / 8, 1.0), ulps=0, attributes=(0.125,)
     ),
-    # An error e in the argument of erfc is x^2 e in the result: one unit from sqrt(1/2) and the product, x^2 up to 36.
+    # A relative error e in the argument of erfc is one of x^2 e in the result. sqrt(1/2) and the product are rounded, each
+    # by at most 2^-53 (2^-24), which can be a whole unit of the result: 2 * 36 units, and 6 for erfc and the products.
     "gelu": Unary(
         lambda x: x * normal_cdf(x),
         lambda x, y: normal_cdf(x) + x * normal_density(x),
         attributes=(False,),
-        ulps=40,
+        ulps=78,
         terms=lambda x, y: 2 * (normal_cdf(x) + np.abs(x) * normal_density(x)),
     ),
-    "erf": Unary(_erf, lambda x, y: 2 / np.sqrt(np.longdouble(math.pi)) * np.exp(-x * x), ulps=2, low=-3, high=3),
+    "erf": Unary(_erf, lambda x, y: 2 / np.sqrt(np.longdouble(math.pi)) * np.exp(-x * x), ulps=ERF, low=-3, high=3),
     "abs": Unary(np.abs, lambda x, y: np.sign(x), ulps=0),
     "floor": Unary(np.floor, lambda x, y: np.zeros_like(x), (), ulps=0),
     "ceil": Unary(np.ceil, lambda x, y: np.zeros_like(x), (), ulps=0),
@@ -204,7 +210,7 @@ BINARY: dict[str, Binary] = {
     "floor_divide": Binary(np.floor_divide, None, ulps=0, y_low=1),
     "remainder": Binary(np.remainder, remainder_slopes, ulps=1, y_low=1),
     "elementwise_pow": Binary(
-        np.power, lambda x, y: (y * x ** (y - 1), np.log(x) * x**y), ulps=1, low=0.25, y_low=0.5, integer=False
+        np.power, lambda x, y: (y * x ** (y - 1), np.log(x) * x**y), ulps=POW, low=0.25, y_low=0.5, integer=False
     ),
 }
 
@@ -232,7 +238,7 @@ def test_binary_special_values(call: Call, name: str, dtype: str, shapes: Any, s
     (got,) = call(name, dtype, [x, y], [], [(shapes.result_shape, dtype)])
     with np.errstate(all="ignore"):
         # In the dtype itself: underflow to a subnormal is rounded twice otherwise.
-        assert_within_ulps(got, np.asarray(BINARY[name].definition(x, y)), 1)
+        assert_within_ulps(got, np.asarray(BINARY[name].definition(x, y)), 2 * POW)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
@@ -271,7 +277,7 @@ def test_binary_gradient(call: Call, name: str, dtype: str, shapes: Any, seed: i
         if keep:
             terms = extended(out_grad) * slope
             size = sum_to_shape(np.abs(terms), operand.shape)
-            assert_within_ulps(grad, sum_to_shape(terms, operand.shape), 4, size)
+            assert_within_ulps(grad, sum_to_shape(terms, operand.shape), 5, size)
 
 
 @pytest.mark.parametrize("name", ["add", "subtract", "multiply", "maximum", "minimum"])
@@ -317,7 +323,7 @@ def test_integer_division_by_zero_is_refused(call: Call, name: str) -> None:
 def test_pow(call: Call, dtype: str, exponent: float, shape: tuple[int, ...], seed: int) -> None:
     x, g = draw(shape, dtype, seed, 0.25, 4), draw(shape, dtype, seed + 1, -2, 2)
     (got,) = call("pow", dtype, [x], [exponent], [(shape, dtype)])
-    assert_within_ulps(got, extended(x) ** np.longdouble(exponent), 1)
+    assert_within_ulps(got, extended(x) ** np.longdouble(exponent), POW)
     (got,) = call("pow_grad", dtype, [x, g], [exponent], [(shape, dtype)])
     assert_within_ulps(got, extended(g) * exponent * extended(x) ** np.longdouble(exponent - 1), 4)
 

@@ -119,7 +119,7 @@ def test_nan_and_inf_reach_their_row_and_column(call: Call) -> None:
     ("x", "y"), [((2, 3), (4, 2)), ((3,), (4,)), ((2, 2, 3), (3, 3, 4)), ((), (3,)), ((2, 3), (4,))]
 )
 def test_operands_that_do_not_fit_are_refused(call: Call, x: tuple[int, ...], y: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="matmul|broadcast"):
+    with pytest.raises(ValueError, match=r"matmul|broadcast"):
         call("matmul", "float64", [np.ones(x), np.ones(y)], [False, False], [((-1,), "float64")])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from finite_differences import assert_gradient
@@ -151,13 +152,21 @@ def test_extremes(call: Call, name: str, dtype: str, fold: Fold, seed: int, spec
 @pytest.mark.parametrize("name", EXTREMES)
 @FEW
 @given(fold=folds(FULL_SHAPES), seed=SEEDS)
-def test_extreme_gradient_goes_to_every_tie(call: Call, name: str, fold: Fold, seed: int) -> None:
+def test_ties_share_the_gradient_of_an_extreme(call: Call, name: str, fold: Fold, seed: int) -> None:
     x = np.floor(draw(fold.shape, "float64", seed, 0, 3))
     out = np.asarray(EXTREMES[name](x, axis=fold.numpy, keepdims=fold.keepdim))
     g = draw(fold.shape_out, "float64", seed + 1, 1, 4)
     attributes = [fold.axes, fold.keepdim, not fold.axes]
     (got,) = call(f"{name}_grad", "float64", [x, out, g], attributes, [(fold.shape, "float64")])
-    assert_exact(got, np.where(x == fold.spread(out), fold.spread(g), 0.0))
+    ties = x == fold.spread(out)
+    assert_exact(got, np.where(ties, fold.spread(g / ties.sum(axis=fold.numpy, keepdims=fold.keepdim)), 0.0))
+
+
+def test_gradient_of_the_maximum_of_nan_is_nan(call: Call) -> None:
+    x = np.array([[1.0, np.nan], [1.0, 2.0]])
+    inputs = [x, np.array([np.nan, 2.0]), np.ones(2)]
+    (got,) = call("max_grad", "float64", inputs, [[1], False, False], [((2, 2), "float64")])
+    np.testing.assert_array_equal(got, [[np.nan, np.nan], [0.0, 1.0]])
 
 
 @FEW
@@ -202,7 +211,10 @@ def test_positions(
     x = with_specials(x, seed) if data.draw(st.booleans()) else x
     flatten, keepdim = data.draw(st.booleans()), data.draw(st.booleans())
     axis = data.draw(st.integers(-max(len(shape), 1), max(len(shape), 1) - 1))
-    wanted = getattr(np, name)(x, axis=None if flatten or not shape else axis, keepdims=keepdim)
+    passed_over = np.where(np.isnan(x), -np.inf if name == "argmax" else np.inf, x)
+    only = {"argmax": x == -np.inf, "argmin": x == np.inf}[name]  # no better than a NaN, which is not to be found
+    hypothesis.assume(not (only.any() and np.isnan(x).any()))
+    wanted = getattr(np, name)(passed_over, axis=None if flatten or not shape else axis, keepdims=keepdim)
     (got,) = call(name, "float32", [x], [axis, keepdim, flatten, position], [(wanted.shape, position)])
     assert_exact(got, np.asarray(wanted).astype(position))
 

@@ -180,6 +180,13 @@ void require_allocated(const Other&) {}
 
 // ---- entries --------------------------------------------------------------------------------------------------------
 
+// Decodes an argument where the tuple keeps it. A tuple given the decoded value itself would copy it.
+template <typename Parameter>
+struct EagerArgument {
+  typename Argument<Parameter>::Raw raw;
+  operator typename Argument<Parameter>::Stored() const { return Argument<Parameter>::from_eager(raw); }
+};
+
 // `Tag` keeps two declarations of one function apart.
 template <auto Function, typename Tag>
 struct Entry;
@@ -199,7 +206,7 @@ struct Entry<Function, Tag> {
 
   static void eager(const void* device_context, typename Argument<Parameters>::Raw... raw) {
     try {
-      Arguments arguments{Argument<Parameters>::from_eager(raw)...};
+      Arguments arguments{EagerArgument<Parameters>{raw}...};
       run_call({kernel, device_context, false}, &body, &collect, &arguments);
     } catch (...) {
       rethrow_to_paddle(*kernel);

@@ -17,13 +17,16 @@ inline constexpr int kMaxRank = 9;  // Paddle's limit (phi::DDim::kMaxRank)
 // Dimensions of a tensor. A 0-D tensor has rank 0 and one element.
 struct Shape {
   int32_t rank = 0;
-  std::array<int64_t, kMaxRank> dims{};
+  std::array<int64_t, kMaxRank> dims;
 
-  Shape() = default;
+  Shape() : dims{} {}
+  // Leaves rank 0 and dims without a value, for code that writes them next: to clear them takes longer than to decode.
+  struct Unset {};
+  explicit Shape(Unset) {}
   Shape(std::initializer_list<int64_t> values) : Shape(values.begin(), values.end()) {}
   explicit Shape(const std::vector<int64_t>& values) : Shape(values.begin(), values.end()) {}
   template <typename Iterator>
-  Shape(Iterator first, Iterator last) {
+  Shape(Iterator first, Iterator last) : dims{} {
     for (; first != last; ++first) push_back(*first);
   }
 

@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis import seed as with_seed
 from hypothesis import strategies as st
 
+from adapter_conform.catalogue._plain_provider import BACKEND, reseed
 from adapter_conform.catalogue.spec import Description, OperatorSpec
 from adapter_conform.catalogue.values import InputDescription, describe, tensor
 
@@ -55,8 +55,10 @@ def _generated(name: str, dtype: str, count: int, seed: int) -> tuple[Descriptio
 
     found: list[Description] = []
 
-    @with_seed(seed)
+    reseed(seed)
+
     @settings(
+        backend=BACKEND,
         database=None,
         max_examples=count + 2,
         phases=(Phase.generate,),

@@ -156,14 +156,14 @@ movement(
     aliases=("paddle.take_along_axis",),
 )
 
-INDEXED_GET = "index_elementwise_get|gather_nd|index_get"
+INDEXED_GET = "index_elementwise_get|gather_nd|gather"  # the later ones up to Paddle 3.1
 
 movement(
     "index_elementwise_get",
     lambda paddle, t, a: t[0][basic_index(a["index"], t)],
     lambda x, a: [x[0][basic_index(a["index"], x)]],
     kernels=lambda a, dtype: [kernel(INDEXED_GET, dtype)],
-    grad_kernels=lambda a, dtype: [kernel("index_elementwise_get_grad|gather_nd_grad", dtype)],
+    grad_kernels=lambda a, dtype: [kernel("index_elementwise_get_grad|gather_nd_grad|gather_grad", dtype)],
     dtypes=("float32", "int64", "bool"),
     examples=lambda dtype: st.builds(
         lambda rows, columns, count, both: describe(

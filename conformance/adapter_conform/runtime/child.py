@@ -40,8 +40,9 @@ def run_child(bench: Bench, action: str) -> Child:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:
-        said = (error.stdout or b"").decode(errors="replace").strip()
-        raise CheckFailed(f"the process did not end within {_TIMEOUT:g} s; it had said {said!r}") from error
+        said = error.stdout or b""  # bytes or text, as Python pleases
+        text = said.decode(errors="replace") if isinstance(said, bytes) else said
+        raise CheckFailed(f"the process did not end within {_TIMEOUT:g} s; it had said {text.strip()!r}") from error
     reported: dict[str, Any] = {}
     for line in done.stdout.splitlines():
         if line.startswith("{"):
