@@ -26,12 +26,13 @@ __all__ = ["mount"]
 def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
     """Loads a plugin and sees to it that ``import paddle``, called afterwards, offers its device.
 
+    Damaged libraries that lie beside the plugin's are kept away from Paddle, with a warning.
+
     Args:
         name: the plugin's name, as ``adapter-sdk devices`` prints it.
         exclusive: hide every other plugin from Paddle in this process and its children. Several places in Paddle take
-            the first custom device type for the only one, and a damaged library of somebody else's can break
-            ``import paddle``; conformance workers therefore mount alone. A child process that is to use a device
-            mounted this way calls mount() too: see :func:`_use_folder`.
+            the first custom device type for the only one; conformance workers therefore mount alone. A child process
+            that is to use a device mounted this way calls mount() too: see :func:`_use_folder`.
 
     Raises:
         PluginNotFound, PluginInvalid, LibraryUnusable, ContractMismatch: as :func:`adapter_sdk.load`.
@@ -51,7 +52,7 @@ def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
         return plugin
     _check_device_type(plugin)
     present = plugin_files(scanned_folder())
-    sound = [library for library in present if _is_sound(library)]
+    sound = _sound(present)
     if sound != present or not is_scanned(plugin.library.path):
         _use_folder([*sound, plugin.library.path])
     return plugin
@@ -83,14 +84,16 @@ def _check_device_type(plugin: LoadedPlugin) -> None:
             )
 
 
-def _is_sound(library: Path) -> bool:
-    """Whether the loader can read the file; warns when not. `import paddle` fails or dies on such a file."""
-    try:
-        check_shared_library(library)
-    except LibraryUnusable as error:
-        warnings.warn(f"kept away from `import paddle`: {error}", stacklevel=3)
-        return False
-    return True
+def _sound(libraries: list[Path]) -> list[Path]:
+    """Those that the loader can read. `import paddle` fails or dies on any other, so mount()'s caller is warned."""
+    sound = []
+    for library in libraries:
+        try:
+            check_shared_library(library)
+            sound.append(library)
+        except LibraryUnusable as error:
+            warnings.warn(f"kept away from `import paddle`: {error}", stacklevel=3)
+    return sound
 
 
 def _show_only(library: Path) -> None:

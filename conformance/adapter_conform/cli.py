@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from adapter_conform.errors import ConformError, UsageProblem
-from adapter_conform.plan import DEFAULT_CASE_TIMEOUT, RunOptions
+from adapter_conform.plan import DEFAULT_CASE_TIMEOUT, MOST_DEFAULT_JOBS, RunOptions, default_jobs
 from adapter_conform.states import ExitCode
 from adapter_conform.suites import DEFAULT_SUITES
 from adapter_conform.suites.base import PROFILES
@@ -28,9 +28,15 @@ Examples:
 \b
 Exit codes:
   0  conformant
-  1  not conformant: a case failed, crashed, hung or fell back, or a waiver is stale
+  1  not conformant: a case failed, crashed, hung or fell back, a waiver is stale, or the plugin's table
+     claims a registered kernel that Paddle's registry lacks
   2  usage error: nothing has run
   3  inconclusive: nothing failed, but not everything was proved (nothing executed is 3, never 0)
+
+\b
+Environment:
+  ADAPTER_CONFORM_PRELOAD=TOOL.so  a tool (tracing, planted faults) for every worker; see
+                                   adapter_conform.supervisor.preload. Such a run is never conformant.
 
 \b
 Output in DIR: report.html, results.json, results.jsonl (a line a case, as it ends), junit.xml, logs/.
@@ -61,7 +67,12 @@ Files of an older run in DIR are kept under a name with its time.
     help="Where reports go.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Worker processes at a time."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=default_jobs,
+    show_default=f"number of CPUs, at most {MOST_DEFAULT_JOBS}",
+    metavar="N",
+    help="Worker processes at a time.",
 )
 @click.option(
     "--case-timeout",

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from adapter_conform.cases import Case
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.selection import select_ids
 from adapter_conform.suites import load_suite
-from adapter_conform.suites.base import PlanRequest, SessionProvider, Suite
+from adapter_conform.suites.base import ExclusionProvider, PlanRequest, SessionProvider, Suite
 
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
 
 __all__ = [
     "DEFAULT_CASE_TIMEOUT",
+    "MOST_DEFAULT_JOBS",
+    "Exclusions",
     "LoadedSuite",
     "Plan",
     "PlannedCase",
     "RunOptions",
+    "default_jobs",
     "load_suites",
     "make_plan",
     "nearest_ids",
@@ -32,6 +36,20 @@ __all__ = [
 
 DEFAULT_CASE_TIMEOUT = 60.0
 """Seconds."""
+
+MOST_DEFAULT_JOBS = 4
+"""Every worker imports Paddle and holds memory on the card: more of them must be asked for."""
+
+Exclusions = Mapping[str, Mapping[str, Sequence[int]]]
+"""Suite -> reason -> numbers of the lines that the suite left out for it when it planned."""
+
+_Answer = TypeVar("_Answer")
+
+
+def default_jobs() -> int:
+    """Worker processes at a time when the user does not say: the CPUs of this process, at most MOST_DEFAULT_JOBS."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, MOST_DEFAULT_JOBS)
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,8 @@ class Plan:
     cases: tuple[PlannedCase, ...]
     available: int
     """Cases before ``-k``."""
+    excluded: Exclusions = field(default_factory=dict)
+    """Of every suite that can say so, whatever ``-k`` selects."""
 
 
 def load_suites(specs: Sequence[str]) -> list[LoadedSuite]:
@@ -107,7 +127,7 @@ def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: Loaded
 
     Raises:
         UsageProblem: a suite refuses the request (a malformed replay file...), or ``-k`` cannot be read.
-        ConformError: a suite broke down or gave cases that cannot be run.
+        ConformError: a suite broke down, or gave cases that cannot be run or exclusions that cannot be read.
     """
     request = PlanRequest(plugin=plugin, profile=options.profile, seed=options.seed, replay=options.replay)
     found = [(suite.spec, case) for suite in suites for case in _cases_of(suite, request)]
@@ -117,7 +137,8 @@ def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: Loaded
         selected = select_ids(options.expression, (case.id for _, case in found))
         chosen = [(spec, case) for spec, case in found if case.id in selected]
     cases = [PlannedCase(index, spec, case, options.repro(spec, case.id)) for index, (spec, case) in enumerate(chosen)]
-    return Plan(tuple(cases), available=len(found))
+    excluded = {loaded.suite.name: lines for loaded in suites if (lines := _excluded_of(loaded, request)) is not None}
+    return Plan(tuple(cases), available=len(found), excluded=excluded)
 
 
 def nearest_ids(expression: str, ids: Sequence[str]) -> list[str]:
@@ -126,8 +147,32 @@ def nearest_ids(expression: str, ids: Sequence[str]) -> list[str]:
 
 
 def _cases_of(loaded: LoadedSuite, request: PlanRequest) -> list[Case]:
+    cases = _asked(loaded, lambda: list(loaded.suite.plan(request)))
+    for case in cases:
+        _check_case(loaded, case)
+    return cases
+
+
+def _excluded_of(loaded: LoadedSuite, request: PlanRequest) -> dict[str, tuple[int, ...]] | None:
+    """What the suite leaves out, the most frequent reason first; None when it does not say."""
+    suite = loaded.suite
+    if not isinstance(suite, ExclusionProvider):
+        return None
+    excluded = _asked(loaded, lambda: {reason: tuple(lines) for reason, lines in suite.excluded(request).items()})
+    for reason, lines in excluded.items():
+        if not isinstance(reason, str) or not all(type(line) is int and line > 0 for line in lines):
+            raise ConformError(
+                f"suite {loaded.spec!r} excludes {lines[:5]!r} for {reason!r}\n"
+                "excluded() must give a text for the reason, and numbers of lines, from 1."
+            )
+    kept = {reason: lines for reason, lines in excluded.items() if lines}
+    return dict(sorted(kept.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def _asked(loaded: LoadedSuite, question: Callable[[], _Answer]) -> _Answer:
+    """The suite's answer; its errors become those of :func:`make_plan`."""
     try:
-        cases = list(loaded.suite.plan(request))
+        return question()
     except ConformError:
         raise
     except (ValueError, OSError) as error:  # the request is at fault: a malformed file, an unknown name...
@@ -137,9 +182,6 @@ def _cases_of(loaded: LoadedSuite, request: PlanRequest) -> list[Case]:
             f"suite {loaded.spec!r} broke down while planning: {type(error).__name__}: {error}{_where(error)}\n"
             "This is a fault of the suite or of the plugin's declarations, not of the command line."
         ) from error
-    for case in cases:
-        _check_case(loaded, case)
-    return cases
 
 
 def _check_case(loaded: LoadedSuite, case: Case) -> None:

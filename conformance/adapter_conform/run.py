@@ -80,6 +80,7 @@ def run(options: RunOptions, console: Console) -> ExitCode:
                 stale_waivers=[] if options.expression else [rule.describe() for rule in book.stale(records)],
                 suspicions=end.suspicions,
                 stopped=end.stopped,
+                excluded=plan.excluded,
             )
         _write(folder, result)
     print_outcome(console, result, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -55,14 +56,11 @@ class Session:
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         """Whether Paddle's own kernel registry holds ``operator`` for ``dtype`` on the plugin's device type."""
-        return (operator, dtype) in self._registry()
+        return (operator, dtype) in self._registry
 
+    @cached_property
     def _registry(self) -> set[tuple[str, str]]:
-        cached: set[tuple[str, str]] | None = getattr(self, "_registry_cache", None)
-        if cached is None:
-            cached = read_registry(self.paddle, self.device.split(":")[0])
-            self._registry_cache = cached
-        return cached
+        return read_registry(self.paddle, self.device.split(":")[0])
 
 
 def read_registry(paddle: ModuleType, device_type: str) -> set[tuple[str, str]]:
@@ -83,12 +81,20 @@ def open_session(plugin_name: str, seed: int, card: int = 0) -> Session:
         adapter_sdk.errors.AdapterError: the plugin is not usable here; the message says why and what to do.
     """
     import adapter_sdk
+    from adapter_sdk.errors import MountError
 
     plugin = adapter_sdk.mount(plugin_name, exclusive=True)
+    library = plugin.library
+    if library is None:
+        raise MountError(
+            plugin_name,
+            "it has no native library, so that its kernel calls cannot be counted",
+            "build the plugin on the SDK's native layer: a verdict needs proof of execution",
+        )
     import paddle
 
     plugin.confirm_mounted()
     paddle.set_flags({"FLAGS_enable_api_kernel_fallback": False})
     device = f"{plugin.device.device_type}:{card}"
     paddle.set_device(device)
-    return Session(plugin=plugin, library=plugin.library, paddle=paddle, device=device, seed=seed)
+    return Session(plugin=plugin, library=library, paddle=paddle, device=device, seed=seed)

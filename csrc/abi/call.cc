@@ -1,5 +1,8 @@
 // The frame around every kernel call: context for the kernel, counters, tools (poison, canary, interposer), errors.
+#include <cxxabi.h>
+
 #include <cstring>
+#include <typeinfo>
 #include <vector>
 
 #include "abi/paddle_api.h"
@@ -176,6 +179,16 @@ void run_call(const CallFrame& frame, Body body, Collect collect, void* argument
   ctx.verify_canaries();
 }
 
+namespace {
+
+// Paddle's allocator throws memory::allocation::BadAlloc, which derives from std::exception alone.
+bool is_paddle_out_of_memory() {
+  const std::type_info* type = ::abi::__cxa_current_exception_type();
+  return type != nullptr && std::strstr(type->name(), "8BadAlloc") != nullptr;
+}
+
+}  // namespace
+
 void rethrow_to_paddle(const Kernel& kernel) {
   int code = 12;
   std::string what = "an exception that is no std::exception";
@@ -188,6 +201,7 @@ void rethrow_to_paddle(const Kernel& kernel) {
     code = 5;
     what = error.what();
   } catch (const std::exception& error) {
+    if (is_paddle_out_of_memory()) code = 5;
     what = error.what();
   } catch (...) {
   }

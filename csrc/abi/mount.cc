@@ -30,13 +30,14 @@ std::string mount_into(PD_RuntimeParams* params) {
   const size_t size = params->interface->size;
   const Layout* layout = find_layout(size);
   if (layout == nullptr)
-    return "this Paddle's C_DeviceInterface has " + std::to_string(size) + " bytes; known are " + known_sizes() + remedy();
+    return "this Paddle's C_DeviceInterface has " + std::to_string(size) + " bytes; known are " + known_sizes() +
+           remedy();
   if (std::string missing = resolve_paddle_api(); !missing.empty()) return missing;
   std::string detail;
   const auto version = running_paddle_version(&detail);
   if (!version || !signatures_known(*version))
-    return "this is PaddlePaddle " + (version ? to_string(*version) : detail) + "; this plugin has kernel signatures of " +
-           known_versions() + remedy();
+    return "this is PaddlePaddle " + (version ? to_string(*version) : detail) +
+           "; this plugin has kernel signatures of " + known_versions() + remedy();
   if (plugin_device().card_count() < 1)
     return "the device reports no card; see that its driver is loaded and that a card is free to use";
   fill_runtime(params->interface, *layout);
@@ -62,8 +63,8 @@ void mount(PD_RuntimeParams* params) {
   if (refusal.empty()) return;
   params->device_type = nullptr;
   message = refusal;
-  std::fprintf(stderr, "adapter-sdk: plugin %s (built with contract %d.%d) refuses this Paddle: %s\n", plugin_info().name,
-               ADAPTER_CONTRACT_MAJOR, ADAPTER_CONTRACT_MINOR, refusal.c_str());
+  std::fprintf(stderr, "adapter-sdk: plugin %s (built with contract %d.%d) refuses this Paddle: %s\n",
+               plugin_info().name, ADAPTER_CONTRACT_MAJOR, ADAPTER_CONTRACT_MINOR, refusal.c_str());
 }
 
 int mount_state() { return state; }

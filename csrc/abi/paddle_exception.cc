@@ -3,8 +3,8 @@
 #include <exception>
 #include <utility>
 
-// A twin of Paddle's own exception class: same qualified name (so the same RTTI name, by which catch clauses match across
-// libraries) and the same layout, which has not changed in 3.0.0 - 3.3.1.
+// A twin of Paddle's own exception class: same qualified name (so the same RTTI name, by which catch clauses match
+// across libraries) and the same layout, which has not changed in 3.0.0 - 3.3.1.
 namespace common::enforce {
 
 // The static executor appends "[operator < name > error]" to err_str_, and to_static drops lines that hold these words.

@@ -12,8 +12,8 @@ namespace {
 thread_local std::string error_text;
 thread_local int selected_card = 0;
 
-// For callbacks that Paddle makes from destructors, or whose failure it handles itself (a failed allocation makes it
-// empty its pool and try again): the error becomes a status, its message waits in last_error().
+// For callbacks that Paddle makes from destructors, or whose failure it handles itself: the error becomes a status, its
+// message waits in last_error().
 template <typename Work>
 PD_Status guarded(Work&& work) {
   try {
@@ -127,7 +127,16 @@ PD_Status stream_wait_event(C_Device d, C_Stream stream, C_Event event) {
 
 // ---- memory
 PD_Status allocate(C_Device d, void** address, size_t bytes) {
-  return guarded([&] { *address = plugin_device().allocate(card_of(d), bytes ? bytes : 1); });
+  return guarded([&] {
+    try {
+      *address = plugin_device().allocate(card_of(d), bytes ? bytes : 1);
+    } catch (const OutOfMemory& error) {
+      // No address and no failure is how Paddle learns of it: then it gives back what its pool holds idle, tries again,
+      // and at last raises MemoryError. A failed status would be an OSError at once.
+      set_last_error(error.what());
+      *address = nullptr;
+    }
+  });
 }
 PD_Status deallocate(C_Device d, void* address, size_t bytes) {
   return guarded([&] { plugin_device().deallocate(card_of(d), address, bytes ? bytes : 1); });

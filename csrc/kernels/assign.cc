@@ -14,6 +14,14 @@ void assign(Context& ctx, const Tensor& x, Output& out) {
   if (bytes > 0) host::launch(ctx, [=] { std::memmove(r, a, bytes); });
 }
 
+// What the static executor calls for assign and clone.
+template <typename T>
+void assign_raw(Context& ctx, const OptionalTensor& x, Output& out) {
+  if (!x) throw InvalidArgument("assign without an input");
+  assign<T>(ctx, x, out);
+}
+
+ADAPTER_KERNEL("assign_raw", assign_raw, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
 ADAPTER_KERNEL("assign", assign, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
 
 }  // namespace adapter::kernels

@@ -197,6 +197,17 @@ def test_a_kernel_that_is_declared_and_not_registered_fails_a_check() -> None:
     assert outcome.state is State.FAILED
 
 
+@pytest.mark.parametrize(("operator", "state"), [("npu_identity", State.UNSUPPORTED), ("add", State.FAILED)])
+def test_a_kernel_that_paddle_misses_on_its_way_is_unsupported_unless_declared(operator: str, state: State) -> None:
+    def body(bench: Bench) -> None:
+        key = "(chip, Undefined(AnyLayout), float32)"
+        raise RuntimeError(f"(NotFound) The kernel with key {key} of kernel `{operator}` is not registered. Selected")
+
+    outcome = judge(body)
+    assert outcome.state is state
+    assert operator in outcome.message
+
+
 @pytest.mark.parametrize(("calls", "state"), [(2, State.FELL_BACK), (3, State.PASSED)])
 def test_kernel_calls_are_counted(calls: int, state: State) -> None:
     def body(bench: Bench) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from adapter_conform.supervisor.preload import PRELOAD_VARIABLE
 from conform_harness import Finished, run_conform
 
 import adapter_sdk
-from adapter_conform.supervisor.preload import PRELOAD_VARIABLE
 
 FAULTS = Path(__file__).with_name("faults.cc")
 

@@ -61,7 +61,8 @@ def numbers(run_with_faults: RunWithFaults) -> Finished:
 def calls(run_with_faults: RunWithFaults) -> Finished:
     """Deaths cost a worker each, so one case of each."""
     operators = [*(operator for operator, _ in CALLS.values()), *HEALTHY]
-    expression = f"({_expression(operators, 'eager or static')}) or ops/sin/float32/eager-0 or ops/rsqrt/float32/eager-0"
+    deaths = "ops/sin/float32/eager-0 or ops/rsqrt/float32/eager-0"
+    expression = f"({_expression(operators, 'eager or static')}) or {deaths}"
     plan = f"{_plan(CALLS)},segfault:sin/float32,hang:rsqrt/float32"
     return run_with_faults(plan, "--profile", "smoke", "--case-timeout", str(HANG_LIMIT), "-k", expression)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
 from adapter_conform.errors import ConformError
 from adapter_conform.supervisor.preload import PRELOAD_VARIABLE, preload
 

@@ -101,8 +101,8 @@ UNARY: dict[str, Unary] = {
     "leaky_relu": Unary(
         lambda x: np.where(x < 0, x / 8, x), lambda x, y: np.where(x < 0, 1 / 8, 1.0), ulps=0, attributes=(0.125,)
     ),
-    # A relative error e in the argument of erfc is one of x^2 e in the result. sqrt(1/2) and the product are rounded, each
-    # by at most 2^-53 (2^-24), which can be a whole unit of the result: 2 * 36 units, and 6 for erfc and the products.
+    # A relative error e in the argument of erfc is one of x^2 e in the result. sqrt(1/2) and the product are rounded,
+    # each by at most 2^-53 (2^-24), which can be a whole unit of the result: 2 * 36 units; 6 for erfc and the products.
     "gelu": Unary(
         lambda x: x * normal_cdf(x),
         lambda x, y: normal_cdf(x) + x * normal_density(x),

@@ -136,18 +136,18 @@ def test_rms_norm_refuses_another_shape(call: Call) -> None:
 
 def log_softmax(x: Array, axis: int) -> Array:
     shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
 def weights_of(labels: Array, classes: int, axis: int) -> Array:
     """Hard labels, of length 1 along ``axis``, as weights of the classes; none where they are to be ignored."""
     shape = [1] * labels.ndim
     shape[axis] = classes
-    return (labels == np.arange(classes).reshape(shape)).astype(float)
+    return np.asarray(labels == np.arange(classes).reshape(shape), float)
 
 
 def negative_log_likelihood(logs: Array, weights: Array, axis: int) -> Array:
-    return -np.sum(np.where(weights == 0, 0, weights * logs), axis=axis, keepdims=True)
+    return np.asarray(-np.sum(np.where(weights == 0, 0, weights * logs), axis=axis, keepdims=True))
 
 
 def drawn_labels(shape: tuple[int, ...], axis: int, dtype: str, seed: int) -> Array:

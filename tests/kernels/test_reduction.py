@@ -39,7 +39,7 @@ class Fold:
 
     @property
     def shape_out(self) -> tuple[int, ...]:
-        return np.sum(np.empty(self.shape), axis=self.numpy, keepdims=self.keepdim).shape
+        return tuple(np.sum(np.zeros(self.shape), axis=self.numpy, keepdims=self.keepdim).shape)
 
     @property
     def count(self) -> int:
@@ -142,9 +142,8 @@ def test_extremes(call: Call, name: str, dtype: str, fold: Fold, seed: int, spec
             call(*arguments)
         return
     (got,) = call(*arguments)
-    wanted = (
-        EXTREMES[name](x, axis=fold.numpy, keepdims=fold.keepdim) if fold.count else np.empty(fold.shape_out, dtype)
-    )
+    with np.errstate(invalid="ignore"):
+        wanted = EXTREMES[name](x, axis=fold.numpy, keepdims=fold.keepdim) if fold.count else np.empty(fold.shape_out)
     np.testing.assert_array_equal(got, wanted)
     assert got.dtype == dtype
 
@@ -288,16 +287,16 @@ def test_logsumexp_gradient(call: Call, fold: Fold, seed: int) -> None:
 
 def softmax(x: Array, axis: int) -> Array:
     if x.ndim == 0:
-        return np.ones_like(x) + x * 0
+        return np.asarray(np.ones_like(x) + x * 0)
     powers = np.exp(x - (x.max(axis=axis, keepdims=True) if x.size else 0))
-    return powers / powers.sum(axis=axis, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 
 
 def log_softmax(x: Array, axis: int) -> Array:
     if x.ndim == 0:
-        return x * 0
+        return np.asarray(x * 0)
     shifted = x - (x.max(axis=axis, keepdims=True) if x.size else 0)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
 SOFTMAX = {"softmax": softmax, "log_softmax": log_softmax}

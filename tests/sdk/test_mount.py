@@ -27,7 +27,7 @@ def chip(site: Site, compile_plugin: Compile) -> Path:
     """A native plugin, mounted well as far as its library says, beside Paddle 3.3.1 and a foreign library."""
     site.add_paddle("3.3.1")
     installed = site.add_native("chip", compile_plugin("chip", STATE="ADAPTER_REGISTERED"))
-    site.write("paddle_custom_device/libother.so", "")
+    installed.with_name("libother.so").write_bytes(compile_plugin("other").read_bytes())
     return installed
 
 
@@ -80,12 +80,22 @@ def test_plugin_hidden_by_the_variable_is_added_to_what_it_shows(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "libthird.so").write_text("")
+    (elsewhere / "libthird.so").write_bytes(chip.read_bytes())
     (elsewhere / "notes.txt").write_text("")
     monkeypatch.setenv("CUSTOM_DEVICE_ROOT", str(elsewhere))
     mount("chip")
     assert sorted(os.listdir(os.environ["CUSTOM_DEVICE_ROOT"])) == ["libchip.so", "libthird.so"]
     assert visible() == ["chip", "third"]
+
+
+@pytest.mark.parametrize("keep", [0, 3, 5000])
+def test_damaged_neighbour_is_kept_away_from_paddle(chip: Path, keep: int) -> None:
+    damaged = chip.with_name("libother.so")
+    damaged.write_bytes(damaged.read_bytes()[:keep])
+    with pytest.warns(UserWarning, match="libother.so is not usable") as warned:
+        mount("chip")
+    assert warned[0].filename == __file__
+    assert visible() == ["chip"]
 
 
 def test_empty_variable_hides_the_plugin_too(chip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ def _shaped(x: Operand, shape: Sequence[int]) -> Operand:
 
 def _matmul_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     left, right = _as_matrices(x, a)
-    shape = np.matmul(np.empty(value_of(left).shape), np.empty(value_of(right).shape)).shape
-    flow = _shaped(d[0], shape)
+    (*batch, rows, _), (*other, _, columns) = value_of(left).shape, value_of(right).shape
+    flow = _shaped(d[0], (*np.broadcast_shapes(tuple(batch), tuple(other)), rows, columns))
     gradients = [b.dot(flow, _flip(right)), b.dot(_flip(left), flow)]
     results = []
     for operand, matrix, gradient, flipped in zip(

@@ -20,6 +20,8 @@ from markupsafe import Markup
 from adapter_conform.cases import Record
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.report.chart import error_chart, error_ratio
+from adapter_conform.report.curves import loss_charts
+from adapter_conform.report.lines import abbreviated
 from adapter_conform.report.summary import RunResult, kernel_rows
 from adapter_conform.states import BAD, State, Verdict
 
@@ -42,11 +44,14 @@ _SEVERITY = {state: rank for rank, state in enumerate(LETTERS)}
 _MAX_FAILURES = 60
 _MAX_SLOWEST = 20
 _MAX_REASONS = 300
+_MAX_NOTICES = 20
+_MAX_CURVES = 12
 _DATA_BUDGET = 8 << 20
 """Bytes of case data; 10 MiB for the whole page."""
 _MEANING = {
     Verdict.CONFORMANT: "Every planned case passed, or is covered by a waiver or declared unsupported.",
-    Verdict.NOT_CONFORMANT: "At least one case failed, crashed, hung or fell back, or a waiver is stale.",
+    Verdict.NOT_CONFORMANT: "At least one case failed, crashed, hung or fell back, a waiver is stale, or the plugin contradicts "
+    "Paddle's registry.",
     Verdict.INCONCLUSIVE: "Nothing failed, but conformance is not proved: see what was not run or proved nothing.",
 }
 
@@ -99,6 +104,7 @@ def render_html(result: RunResult) -> str:
     """The whole page as text."""
     records = result.records
     operators, dtypes = _matrix(records)
+    kernels = kernel_rows(result)
     bad = [record for record in records if record.state in BAD]
     return _template().render(
         result=result,
@@ -114,8 +120,11 @@ def render_html(result: RunResult) -> str:
         failures_total=len(bad),
         slowest=sorted(records, key=lambda record: -record.seconds)[:_MAX_SLOWEST],
         not_run=_reasons(records),
-        kernels=kernel_rows(result),
+        kernels=kernels,
+        refused=[(row, text) for row in kernels for text in row.refusals],
+        contradictions=result.contradictions[:_MAX_NOTICES],
         chart=error_chart(records),
+        curves=loss_charts(records)[:_MAX_CURVES],
         facts=list(_facts("", {**result.plugin})),
         surroundings=list(_facts("", {**result.environment})),
         data=_embed(result),
@@ -132,6 +141,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["abbreviated"] = abbreviated
     environment.filters["ratio"] = error_ratio
     environment.filters["figure"] = lambda value: f"{value:.4g}"
     return environment.get_template("report.html.j2")

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter_conform.cases import Record
-from adapter_conform.plan import RunOptions
+from adapter_conform.plan import Exclusions, RunOptions
 from adapter_conform.states import EXECUTED, EXIT_CODES, ExitCode, State, Verdict, decide
 
-__all__ = ["KernelRow", "RunResult", "build_summary", "count_states", "executed_kernels", "kernel_rows", "of_suite"]
+__all__ = [
+    "KernelRow",
+    "RunResult",
+    "build_summary",
+    "count_states",
+    "executed_kernels",
+    "kernel_rows",
+    "of_suite",
+]
 
 
 @dataclass
@@ -35,7 +43,10 @@ class RunResult:
     suspicions: Sequence[str] = ()
     stopped: str | None = None
     """Why the run ended early."""
+    excluded: Exclusions = field(default_factory=dict)
+    """What suites left out when they planned; no part of the verdict."""
     _counts: dict[State, int] | None = field(default=None, repr=False)
+    _contradictions: list[KernelRow] | None = field(default=None, repr=False)
 
     @property
     def counts(self) -> dict[State, int]:
@@ -48,10 +59,17 @@ class RunResult:
         return sum(self.counts[state] for state in EXECUTED)
 
     @property
+    def contradictions(self) -> list[KernelRow]:
+        """The kernels that the plugin says were registered and Paddle does not have."""
+        if self._contradictions is None:
+            self._contradictions = [row for row in kernel_rows(self) if row.contradiction]
+        return self._contradictions
+
+    @property
     def verdict(self) -> Verdict:
-        """The verdict on the records, made worse by stale waivers and by what happened outside of any case."""
+        """The verdict on the records, made worse by stale waivers, by contradictions, and by what befell no case."""
         verdict = decide(self.counts)
-        if self.stale_waivers:
+        if self.stale_waivers or self.contradictions:
             return Verdict.NOT_CONFORMANT
         if verdict is Verdict.CONFORMANT and (self.suspicions or self.stopped is not None):
             return Verdict.INCONCLUSIVE
@@ -75,6 +93,18 @@ class KernelRow:
     calls: int
     accumulator: str
     provenance: str
+    refusals: tuple[str, ...] = ()
+    """What registration said of each signature that it refused; another one of the same kernel may be registered."""
+
+    @property
+    def contradiction(self) -> str:
+        """A sentence where the plugin's table and Paddle's registry disagree; empty where they do not."""
+        if self.registration != "registered" or self.in_paddle_registry:
+            return ""
+        return (
+            f"{self.operator}/{self.dtype}: the plugin's table says that this kernel was registered, "
+            "but Paddle's registry holds none"
+        )
 
 
 def count_states(records: Iterable[Record]) -> dict[State, int]:
@@ -110,6 +140,7 @@ def kernel_rows(result: RunResult) -> list[KernelRow]:
                 calls=calls.pop(key, 0),
                 accumulator=str(kernel["accumulator"] or ""),
                 provenance=str(kernel["provenance"] or ""),
+                refusals=tuple(str(text) for text in kernel["refusals"]),
             )
         )
     undeclared = [KernelRow(*key, False, "", "", False, count, "", "") for key, count in sorted(calls.items())]
@@ -141,10 +172,19 @@ def build_summary(result: RunResult) -> dict[str, Any]:
         "suspicions": list(result.suspicions),
         "waivers": list(result.waivers),
         "stale_waivers": list(result.stale_waivers),
+        "excluded": {suite: _excluded(reasons) for suite, reasons in result.excluded.items()},
+        "contradictions": [
+            {"operator": row.operator, "dtype": row.dtype, "what": row.contradiction} for row in result.contradictions
+        ],
         "kernels": {
-            "declared": sum(row.declared for row in rows),
-            "registered": sum(row.in_paddle_registry for row in rows),
-            "executed": sum(row.calls > 0 for row in rows),
+            "declared": _distinct(row for row in rows if row.declared),
+            "registered": _distinct(row for row in rows if row.in_paddle_registry),
+            "executed": _distinct(row for row in rows if row.calls),
+            "refused": [
+                {"operator": row.operator, "dtype": row.dtype, "refusal": text, "served": row.in_paddle_registry}
+                for row in rows
+                for text in row.refusals
+            ],
             "rows": [vars(row) for row in rows],
         },
     }
@@ -152,6 +192,18 @@ def build_summary(result: RunResult) -> dict[str, Any]:
 
 def of_suite(records: Iterable[Record], name: str) -> list[Record]:
     return [record for record in records if record.suite == name]
+
+
+def _excluded(reasons: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    return {
+        "total": sum(len(lines) for lines in reasons.values()),
+        "reasons": {reason: {"count": len(lines), "lines": list(lines)} for reason, lines in reasons.items()},
+    }
+
+
+def _distinct(rows: Iterable[KernelRow]) -> int:
+    """Kernels, i.e. pairs of operator and dtype, however many rows name them."""
+    return len({(row.operator, row.dtype) for row in rows})
 
 
 def _plain(counts: Mapping[State, int]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.text import Text
 from adapter_conform.cases import Record
 from adapter_conform.report.folder import OutputFolder
 from adapter_conform.report.junit import describe_figure
-from adapter_conform.report.summary import RunResult, count_states, of_suite
+from adapter_conform.report.summary import KernelRow, RunResult, count_states, of_suite
 from adapter_conform.states import BAD, State, Verdict
 
 __all__ = ["ProgressView", "print_outcome"]
@@ -24,6 +24,7 @@ _LINE_SECONDS = 10.0
 """Between two progress lines where the output is not a terminal."""
 _MAX_FAILURES = 10
 _MAX_REASONS = 5
+_MAX_CONTRADICTIONS = 5
 _STYLES = {Verdict.CONFORMANT: "bold green", Verdict.NOT_CONFORMANT: "bold red", Verdict.INCONCLUSIVE: "bold yellow"}
 
 
@@ -78,11 +79,15 @@ def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> 
     console.print(_table(result))
     _print_failures(console, [record for record in result.records if record.state in BAD])
     _print_reasons(console, [record for record in result.records if record.state in (State.NOT_RUN, State.VACUOUS)])
+    if result.options.expression is None:  # a run narrowed by hand is about what it names
+        for suite, reasons in result.excluded.items():
+            _print_excluded(console, suite, reasons)
     for line in (
         *result.suspicions,
         *(f"stale {text}: it covered no failure; remove it" for text in result.stale_waivers),
     ):
         console.print(_shown(line, style="yellow"), soft_wrap=True)
+    _print_contradictions(console, result.contradictions)
     if result.stopped is not None:
         console.print(_shown(f"The run was stopped: {result.stopped}", style="yellow"), soft_wrap=True)
     verdict = Text(f"{result.options.plugin}: {result.verdict.value}", style=_STYLES[result.verdict])
@@ -106,13 +111,40 @@ def _table(result: RunResult) -> Table:
     return table
 
 
+def _print_excluded(console: Console, suite: str, reasons: Mapping[str, Sequence[int]]) -> None:
+    """What the suite could not plan; the rest of the reasons, and the line numbers, are in the report."""
+    if not reasons:
+        return
+    total = sum(len(lines) for lines in reasons.values())
+    table = Table(title=f"{suite}: {total} lines not planned", title_justify="left", box=None, padding=(0, 1))
+    table.add_column("lines", justify="right")
+    table.add_column("why", overflow="fold")
+    for reason, lines in list(reasons.items())[:_MAX_REASONS]:
+        table.add_row(str(len(lines)), _shown(reason))
+    if len(reasons) > _MAX_REASONS:
+        left = sum(len(lines) for lines in list(reasons.values())[_MAX_REASONS:])
+        table.add_row(str(left), f"{len(reasons) - _MAX_REASONS} other reasons, all in the report")
+    console.print(table)
+
+
+def _print_contradictions(console: Console, found: Sequence[KernelRow]) -> None:
+    for row in found[:_MAX_CONTRADICTIONS]:
+        console.print(_shown(f"contradiction: {row.contradiction}", style="red"), soft_wrap=True)
+    if len(found) > _MAX_CONTRADICTIONS:
+        console.print(_shown(f"... and {len(found) - _MAX_CONTRADICTIONS} other contradictions, all in the report"))
+
+
 def _shown(words: str, style: str = "") -> Text:
     """Text as it may go to a terminal: without the control characters that a plugin's messages may carry."""
     return Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in words), style=style)
 
 
 def _print_failures(console: Console, bad: Sequence[Record]) -> None:
-    for record in bad[:_MAX_FAILURES]:
+    """One of each kind, since a single defect may fail thousands of cases."""
+    kinds: dict[tuple[State, str, str], list[Record]] = {}
+    for record in bad:
+        kinds.setdefault((record.state, record.operator, record.dtype), []).append(record)
+    for record, *others in list(kinds.values())[:_MAX_FAILURES]:
         console.print(_shown(f"{record.state.value} {record.id}", style="red"), soft_wrap=True)
         for line in record.message.strip().splitlines()[:3]:
             console.print(_shown(f"  {line}"), soft_wrap=True)
@@ -120,8 +152,12 @@ def _print_failures(console: Console, bad: Sequence[Record]) -> None:
             if not figure.passed:
                 console.print(_shown(f"  {describe_figure(figure)}"), soft_wrap=True)
         console.print(_shown(f"  rerun: {record.repro}"), soft_wrap=True)
-    if len(bad) > _MAX_FAILURES:
-        console.print(_shown(f"... and {len(bad) - _MAX_FAILURES} more, all in the report"))
+        if others:
+            kind = f"{record.operator} {record.dtype}".rstrip()
+            console.print(_shown(f"  {len(others)} other cases of {kind} {record.state.value} too"), soft_wrap=True)
+    left = list(kinds.values())[_MAX_FAILURES:]
+    if left:
+        console.print(_shown(f"... and {sum(map(len, left))} more of {len(left)} other kinds, all in the report"))
 
 
 def _print_reasons(console: Console, records: Sequence[Record]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adapter_conform.session import Session
     from adapter_sdk.manager import LoadedPlugin
 
-__all__ = ["PROFILES", "PlanRequest", "SessionProvider", "Suite"]
+__all__ = ["PROFILES", "ExclusionProvider", "PlanRequest", "SessionProvider", "Suite"]
 
 PROFILES = ("smoke", "standard", "full")
 
@@ -38,6 +38,18 @@ class Suite(Protocol):
 
     def run(self, case: Case, session: Session) -> Outcome:
         """Runs one case in a worker. An exception that leaves this method is recorded as a failure with traceback."""
+        ...
+
+
+@runtime_checkable
+class ExclusionProvider(Protocol):
+    """What a suite may define besides :class:`Suite`, when it plans from a file whose lines cannot all be run.
+
+    What was left out is reported by reason. It is no case: it does not count as planned and leaves the verdict alone.
+    """
+
+    def excluded(self, request: PlanRequest) -> Mapping[str, Sequence[int]]:
+        """Reason -> numbers, from 1, of the lines that :meth:`Suite.plan` leaves out for it under the same request."""
         ...
 
 

@@ -7,6 +7,7 @@ payload and in the details of its record; :func:`coverage` gives it for all.
 from __future__ import annotations
 
 import gc
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from adapter_conform.session import Session
 
 __all__ = ["SUITE", "RuntimeSuite", "coverage"]
+
+_NO_KERNEL = re.compile(r"key \(\w+, \S+, (?P<dtype>\w+)\) of kernel `(?P<operator>\w+)` is not registered")
 
 
 class RuntimeSuite:
@@ -101,6 +104,10 @@ def _run(check: Check, bench: Bench) -> Outcome:
     except CheckFailed as error:
         return _failed(bench, str(error))
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
+        absent = _absent_kernel(bench.session, error)
+        if absent is not None:
+            message = f"Paddle asks for the kernel {absent}: not declared, and none registered"
+            return Outcome(State.UNSUPPORTED, message=message, details=_details(bench))
         text = "\n".join(line for line in str(error).splitlines() if line.strip())[-1500:]
         outcome = _failed(bench, f"unexpected {type(error).__name__}: {text}")
         outcome.details["trace"] = "".join(traceback.format_exception(error))[-8000:]
@@ -116,6 +123,17 @@ def _run(check: Check, bench: Bench) -> Outcome:
         message="" if bench.evidence else "nothing showed that the device did the work",
         details=_details(bench),
     )
+
+
+def _absent_kernel(session: Session, error: Exception) -> str | None:
+    """The kernel whose lack an error is about, when the plugin does not declare it either; else None.
+
+    Releases of Paddle differ in what they make out of kernels: before 3.3, ``paddle.save`` takes ``npu_identity``.
+    """
+    found = _NO_KERNEL.search(str(error))
+    if found is None or (found["operator"], found["dtype"]) in declared_kernels(session.plugin):
+        return None
+    return f"{found['operator']}/{found['dtype']}"
 
 
 def _failed(bench: Bench, message: str) -> Outcome:

@@ -21,14 +21,18 @@ def describe_kernels(session: Any) -> list[dict[str, Any]]:
     """One row per operator and dtype that the plugin declares, with whether Paddle's own registry holds it.
 
     A library may bring a kernel several times, with a signature for each range of Paddle releases; the one that was
-    registered stands for them all.
+    registered stands for them all. ``refusals`` holds, without repetition, what was said of those that were not.
     """
     library = session.plugin.library
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for kernel in session.plugin.kernels if library is None else library.kernels():
         row = {name: jsonable(getattr(kernel, name, None)) for name in _KERNEL_FIELDS}
         key = (kernel.operator, kernel.dtype)
-        if key not in rows or row["registration"] == "registered":
+        known = rows.get(key)
+        row["refusals"] = [] if known is None else known["refusals"]
+        if row["registration"] == "refused" and row["refusal"] not in row["refusals"]:
+            row["refusals"].append(row["refusal"])
+        if known is None or row["registration"] == "registered":
             row["in_paddle_registry"] = bool(session.is_registered(*key))
             rows[key] = row
     return list(rows.values())

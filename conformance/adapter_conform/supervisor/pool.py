@@ -79,7 +79,9 @@ class Supervisor:
         self._ever_ready = False
         self._end = PoolEnd()
         if (tool := named_preload(self._env)) is not None:
-            self._end.suspicions.append(f"{PRELOAD_VARIABLE}={tool}: a tool was around the kernels, which proves nothing")
+            self._end.suspicions.append(
+                f"{PRELOAD_VARIABLE}={tool}: a tool was around the kernels, which proves nothing"
+            )
 
     def run(self) -> PoolEnd:
         """Runs until every case has its record. Returns normally also when interrupted."""
