@@ -31,7 +31,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["DumpError", "Signature", "dump"]
 
@@ -169,7 +169,7 @@ def _pointer(address: int) -> int:
 class _StdString(ctypes.Structure):
     """libstdc++'s std::string, to be passed by const reference."""
 
-    _fields_ = [("data", ctypes.c_char_p), ("size", ctypes.c_size_t), ("local", ctypes.c_char * 16)]
+    _fields_: ClassVar = [("data", ctypes.c_char_p), ("size", ctypes.c_size_t), ("local", ctypes.c_char * 16)]
 
     @classmethod
     def of(cls, text: str) -> _StdString:
@@ -179,7 +179,7 @@ class _StdString(ctypes.Structure):
 class _KernelKey(ctypes.Structure):
     """phi::KernelKey."""
 
-    _fields_ = [("backend", ctypes.c_uint8), ("layout", ctypes.c_int), ("dtype", ctypes.c_int)]
+    _fields_: ClassVar = [("backend", ctypes.c_uint8), ("layout", ctypes.c_int), ("dtype", ctypes.c_int)]
 
     @classmethod
     def of(cls, key: tuple[str, str, str]) -> _KernelKey:

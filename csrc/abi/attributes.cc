@@ -1,6 +1,6 @@
-// Paddle's C API cannot read a Scalar or IntArray that the static executor passes as a tensor ("Attribute 0 cast error").
-// phi::Attribute is a variant whose layout has not changed in 3.0.0 - 3.3.1: 64 bytes, payload at 0, int32 index at 48.
-// tests/abi measures this with the headers of an installed Paddle.
+// Paddle's C API cannot read a Scalar or IntArray that the static executor passes as a tensor ("Attribute 0 cast
+// error"). phi::Attribute is a variant whose layout has not changed in 3.0.0 - 3.3.1: 64 bytes, payload at 0, int32
+// index at 48. tests/abi measures this with the headers of an installed Paddle.
 #include "abi/attributes.h"
 
 #include <cstring>
@@ -110,7 +110,8 @@ std::vector<Scalar> elements_of(void* kernel_context, const PD_Tensor* tensor) {
                         bytes.data(), source, bytes.size());
   }
   std::vector<Scalar> values;
-  for (int64_t i = 0; i < count; ++i) values.push_back(load_element(bytes.data() + static_cast<size_t>(i) * width, dtype));
+  for (int64_t i = 0; i < count; ++i)
+    values.push_back(load_element(bytes.data() + static_cast<size_t>(i) * width, dtype));
   return values;
 }
 

@@ -83,9 +83,7 @@ class PaddleContext final : public Context {
       read_after_stream(device_context_, host, source.data, source.nbytes());
   }
 
-  bool on_host(const Tensor& tensor) override {
-    return paddle().PD_PlaceIsHost(paddle().tensor_place(tensor.handle));
-  }
+  bool on_host(const Tensor& tensor) override { return paddle().PD_PlaceIsHost(paddle().tensor_place(tensor.handle)); }
 
   StridedLayout layout(const Tensor& tensor) override {
     const auto* handle = static_cast<const PD_Tensor*>(tensor.handle);
@@ -125,8 +123,9 @@ class PaddleContext final : public Context {
       plugin_device().copy(card(), CopyKind::device_to_host, bytes, guarded.canary, kCanaryBytes);
       for (size_t i = 0; i < kCanaryBytes; ++i)
         if (bytes[i] != kCanary)
-          throw DeviceError("the kernel wrote out of bounds: byte " + std::to_string(i) + " behind an output of shape " +
-                            to_string(guarded.output->shape) + " " + name_of(guarded.output->dtype) + " was changed");
+          throw DeviceError("the kernel wrote out of bounds: byte " + std::to_string(i) +
+                            " behind an output of shape " + to_string(guarded.output->shape) + " " +
+                            name_of(guarded.output->dtype) + " was changed");
     }
   }
 

@@ -131,45 +131,45 @@ typedef struct {
 
 /* Every exported function that the SDK calls: X(name, return type, parameters). They are looked up by dlsym when the
  * library is mounted, so that a plugin links and loads with no Paddle present. */
-#define ADAPTER_PD_FUNCTIONS(X)                                                                                     \
-  X(PD_RegisterPhiKernel, void,                                                                                     \
-    (const char*, const char*, PD_DataType, PD_DataLayout, size_t, PD_ArgumentType*, size_t, PD_ArgumentType*,      \
-     size_t, PD_ArgumentType*, void (*)(const PD_KernelKey*, PD_Kernel*), void (*)(PD_KernelContext*), void*))      \
-  X(PD_KernelContextGetDeviceContext, PD_DeviceContext*, (PD_KernelContext*))                                       \
-  X(PD_KernelContextBoolAttrAt, bool, (PD_KernelContext*, size_t))                                                  \
-  X(PD_KernelContextInt32AttrAt, int32_t, (PD_KernelContext*, size_t))                                              \
-  X(PD_KernelContextInt64AttrAt, int64_t, (PD_KernelContext*, size_t))                                              \
-  X(PD_KernelContextFloatAttrAt, float, (PD_KernelContext*, size_t))                                                \
-  X(PD_KernelContextDoubleAttrAt, double, (PD_KernelContext*, size_t))                                              \
-  X(PD_KernelContextDataTypeAttrAt, PD_DataType, (PD_KernelContext*, size_t))                                       \
-  X(PD_KernelContextStringAttrAt, char*, (PD_KernelContext*, size_t))                                               \
-  X(PD_KernelContextListInt32AttrAt, PD_List, (PD_KernelContext*, size_t))                                          \
-  X(PD_KernelContextListInt64AttrAt, PD_List, (PD_KernelContext*, size_t))                                          \
-  X(PD_KernelContextListFloatAttrAt, PD_List, (PD_KernelContext*, size_t))                                          \
-  X(PD_DeviceContextGetStream, void*, (const PD_DeviceContext*, PD_Status*))                                        \
-  X(PD_DeviceContextAllocateTensor, void*, (const PD_DeviceContext*, PD_Tensor*, size_t, PD_DataType, PD_Status*)) \
-  X(PD_DeviceContextGetSeed, uint64_t, (const PD_DeviceContext*, PD_Status*))                                       \
-  X(PD_DeviceContextGetRandom, uint64_t, (const PD_DeviceContext*, PD_Status*))                                     \
-  X(PD_TensorGetPDDataType, PD_DataType, (const PD_Tensor*, PD_Status*))                                            \
-  X(PD_TensorGetDataPointer, void*, (const PD_Tensor*, PD_Status*))                                                 \
-  X(PD_TensorGetNumDims, int64_t, (const PD_Tensor*, PD_Status*))                                                   \
-  X(PD_TensorGetDim, int64_t, (const PD_Tensor*, size_t, PD_Status*))                                               \
-  X(PD_TensorSetDims, void, (PD_Tensor*, int64_t, const int64_t*, PD_Status*))                                      \
-  X(PD_TensorSetStrides, void, (PD_Tensor*, int64_t, const int64_t*, PD_Status*))                                   \
-  X(PD_TensorSetOffset, void, (PD_Tensor*, int64_t, PD_Status*))                                                    \
-  X(PD_TensorGetStride, int64_t, (const PD_Tensor*, size_t, PD_Status*))                                            \
-  X(PD_TensorGetNumStrides, int64_t, (const PD_Tensor*, PD_Status*))                                                \
-  X(PD_TensorGetOffset, size_t, (const PD_Tensor*, PD_Status*))                                                     \
-  X(PD_TensorIsInitialized, bool, (const PD_Tensor*, PD_Status*))                                                   \
-  X(PD_OptionalTensorGetPointer, PD_Tensor*, (PD_Tensor*))                                                          \
-  X(PD_TensorVectorToList, PD_List, (PD_Tensor*))                                                                   \
-  X(PD_PlaceIsHost, bool, (void*))                                                                                  \
-  X(PD_ScalarGetFloat64Data, double, (void*))                                                                       \
-  X(PD_ScalarGetInt64Data, int64_t, (void*))                                                                        \
-  X(PD_IntArrayGetDataPointer, PD_List, (void*))                                                                    \
-  X(PD_ListInt32Attr, PD_List, (void*))                                                                             \
-  X(PD_ListInt64Attr, PD_List, (void*))                                                                             \
-  X(PD_ListFloatAttr, PD_List, (void*))                                                                             \
+#define ADAPTER_PD_FUNCTIONS(X)                                                                                        \
+  X(PD_RegisterPhiKernel, void,                                                                                        \
+    (const char*, const char*, PD_DataType, PD_DataLayout, size_t, PD_ArgumentType*, size_t, PD_ArgumentType*, size_t, \
+     PD_ArgumentType*, void (*)(const PD_KernelKey*, PD_Kernel*), void (*)(PD_KernelContext*), void*))                 \
+  X(PD_KernelContextGetDeviceContext, PD_DeviceContext*, (PD_KernelContext*))                                          \
+  X(PD_KernelContextBoolAttrAt, bool, (PD_KernelContext*, size_t))                                                     \
+  X(PD_KernelContextInt32AttrAt, int32_t, (PD_KernelContext*, size_t))                                                 \
+  X(PD_KernelContextInt64AttrAt, int64_t, (PD_KernelContext*, size_t))                                                 \
+  X(PD_KernelContextFloatAttrAt, float, (PD_KernelContext*, size_t))                                                   \
+  X(PD_KernelContextDoubleAttrAt, double, (PD_KernelContext*, size_t))                                                 \
+  X(PD_KernelContextDataTypeAttrAt, PD_DataType, (PD_KernelContext*, size_t))                                          \
+  X(PD_KernelContextStringAttrAt, char*, (PD_KernelContext*, size_t))                                                  \
+  X(PD_KernelContextListInt32AttrAt, PD_List, (PD_KernelContext*, size_t))                                             \
+  X(PD_KernelContextListInt64AttrAt, PD_List, (PD_KernelContext*, size_t))                                             \
+  X(PD_KernelContextListFloatAttrAt, PD_List, (PD_KernelContext*, size_t))                                             \
+  X(PD_DeviceContextGetStream, void*, (const PD_DeviceContext*, PD_Status*))                                           \
+  X(PD_DeviceContextAllocateTensor, void*, (const PD_DeviceContext*, PD_Tensor*, size_t, PD_DataType, PD_Status*))     \
+  X(PD_DeviceContextGetSeed, uint64_t, (const PD_DeviceContext*, PD_Status*))                                          \
+  X(PD_DeviceContextGetRandom, uint64_t, (const PD_DeviceContext*, PD_Status*))                                        \
+  X(PD_TensorGetPDDataType, PD_DataType, (const PD_Tensor*, PD_Status*))                                               \
+  X(PD_TensorGetDataPointer, void*, (const PD_Tensor*, PD_Status*))                                                    \
+  X(PD_TensorGetNumDims, int64_t, (const PD_Tensor*, PD_Status*))                                                      \
+  X(PD_TensorGetDim, int64_t, (const PD_Tensor*, size_t, PD_Status*))                                                  \
+  X(PD_TensorSetDims, void, (PD_Tensor*, int64_t, const int64_t*, PD_Status*))                                         \
+  X(PD_TensorSetStrides, void, (PD_Tensor*, int64_t, const int64_t*, PD_Status*))                                      \
+  X(PD_TensorSetOffset, void, (PD_Tensor*, int64_t, PD_Status*))                                                       \
+  X(PD_TensorGetStride, int64_t, (const PD_Tensor*, size_t, PD_Status*))                                               \
+  X(PD_TensorGetNumStrides, int64_t, (const PD_Tensor*, PD_Status*))                                                   \
+  X(PD_TensorGetOffset, size_t, (const PD_Tensor*, PD_Status*))                                                        \
+  X(PD_TensorIsInitialized, bool, (const PD_Tensor*, PD_Status*))                                                      \
+  X(PD_OptionalTensorGetPointer, PD_Tensor*, (PD_Tensor*))                                                             \
+  X(PD_TensorVectorToList, PD_List, (PD_Tensor*))                                                                      \
+  X(PD_PlaceIsHost, bool, (void*))                                                                                     \
+  X(PD_ScalarGetFloat64Data, double, (void*))                                                                          \
+  X(PD_ScalarGetInt64Data, int64_t, (void*))                                                                           \
+  X(PD_IntArrayGetDataPointer, PD_List, (void*))                                                                       \
+  X(PD_ListInt32Attr, PD_List, (void*))                                                                                \
+  X(PD_ListInt64Attr, PD_List, (void*))                                                                                \
+  X(PD_ListFloatAttr, PD_List, (void*))                                                                                \
   X(PD_StringAttr, char*, (void*))
 
 #ifdef __cplusplus

@@ -43,8 +43,8 @@ void register_one(Kernel& kernel) {
   paddle().PD_RegisterPhiKernel(kernel.row.operator_name, plugin_info().device_type, kernel.row.dtype, 0,
                                 kernel.inputs.size(), kernel.inputs.data(), kernel.attributes.size(),
                                 kernel.attributes.data(), kernel.outputs.size(), kernel.outputs.data(),
-                                no_args_definition,
-                                reinterpret_cast<void (*)(PD_KernelContext*)>(kernel.static_entry), kernel.eager_entry);
+                                no_args_definition, reinterpret_cast<void (*)(PD_KernelContext*)>(kernel.static_entry),
+                                kernel.eager_entry);
   kernel.row.registration = ADAPTER_REGISTERED;
 }
 

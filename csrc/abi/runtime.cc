@@ -27,8 +27,8 @@ PD_Status guarded(Work&& work) {
   return PD_FAILED;
 }
 
-// For copies and synchronisation, where errors of earlier asynchronous work surface: of a bare status Paddle reports only
-// its number, so the error travels as the exception that Paddle turns into a Python one.
+// For copies and synchronisation, where errors of earlier asynchronous work surface: of a bare status Paddle reports
+// only its number, so the error travels as the exception that Paddle turns into a Python one.
 template <typename Work>
 PD_Status raising(Work&& work) {
   try {

@@ -1,5 +1,5 @@
-// AdamW with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as Paddle defines its state: the powers of
-// beta are tensors that advance with the step and may lie on the host.
+// AdamW with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as Paddle defines its state: the powers
+// of beta are tensors that advance with the step and may lie on the host.
 #include <algorithm>
 #include <cmath>
 
@@ -63,10 +63,10 @@ template <typename T>
 void adamw(Context& ctx, const Tensor& param, const Tensor& grad, const Tensor& learning_rate, const Tensor& moment1,
            const Tensor& moment2, const OptionalTensor& moment2_max, const Tensor& beta1_pow, const Tensor& beta2_pow,
            const OptionalTensor& /*master_param*/, const OptionalTensor& skip_update, const Scalar& beta1,
-           const Scalar& beta2, const Scalar& epsilon, float lr_ratio, float coeff, bool with_decay,
-           bool /*lazy_mode*/, int64_t /*min_row_size_to_use_multithread*/, bool multi_precision,
-           bool use_global_beta_pow, bool amsgrad, Output& param_out, Output& moment1_out, Output& moment2_out,
-           Output& moment2_max_out, Output& beta1_pow_out, Output& beta2_pow_out, Output& master_param_out) {
+           const Scalar& beta2, const Scalar& epsilon, float lr_ratio, float coeff, bool with_decay, bool /*lazy_mode*/,
+           int64_t /*min_row_size_to_use_multithread*/, bool multi_precision, bool use_global_beta_pow, bool amsgrad,
+           Output& param_out, Output& moment1_out, Output& moment2_out, Output& moment2_max_out, Output& beta1_pow_out,
+           Output& beta2_pow_out, Output& master_param_out) {
   if (multi_precision) throw Unimplemented("adamw with master weights needs a half-precision parameter");
   if (skip_update && read_scalar<bool>(ctx, skip_update)) throw Unimplemented("adamw with skip_update set");
   AdamState<T> s{};
@@ -78,8 +78,10 @@ void adamw(Context& ctx, const Tensor& param, const Tensor& grad, const Tensor& 
   s.param_out = same_shape<T>(ctx, param, param_out);
   s.moment1_out = same_shape<T>(ctx, moment1, moment1_out);
   s.moment2_out = same_shape<T>(ctx, moment2, moment2_out);
-  if (amsgrad) s.moment2_max_out = same_shape<T>(ctx, moment2_max, moment2_max_out);
-  else if (moment2_max_out) same_shape<T>(ctx, moment2, moment2_max_out);
+  if (amsgrad)
+    s.moment2_max_out = same_shape<T>(ctx, moment2_max, moment2_max_out);
+  else if (moment2_max_out)
+    same_shape<T>(ctx, moment2, moment2_max_out);
   if (master_param_out) same_shape<T>(ctx, param, master_param_out);
   const T* lr = host::in<T>(learning_rate);
   const Power<T> power1 = read_power<T>(ctx, beta1_pow);

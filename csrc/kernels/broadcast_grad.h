@@ -6,7 +6,8 @@
 
 namespace adapter::kernels {
 
-// grad[j] = sum of term(out_grad[i]) over the elements i that operand element j was broadcast to. Skips an unneeded grad.
+// grad[j] = sum of term(out_grad[i]) over the elements i that operand element j was broadcast to. Skips an unneeded
+// grad.
 template <typename T, typename Term>
 void sum_to_shape(Context& ctx, const Tensor& out_grad, const Shape& operand, Output& grad, Term term) {
   if (!grad) return;

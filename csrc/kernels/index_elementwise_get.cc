@@ -8,8 +8,9 @@
 
 namespace adapter::kernels {
 
-// Element i of the result lies at base + sum over the index tensors of index_k(i) * step_k, where base walks the axes that
-// are not indexed. Paddle gives input_strides in elements (0 along indexed axes), index_strides and slice_offset in bytes.
+// Element i of the result lies at base + sum over the index tensors of index_k(i) * step_k, where base walks the axes
+// that are not indexed. Paddle gives input_strides in elements (0 along indexed axes), index_strides and slice_offset
+// in bytes.
 struct IndexPlan {
   Shape space;
   Shape base_strides;   // of x, in elements
@@ -19,8 +20,9 @@ struct IndexPlan {
   int64_t offset = 0;
 };
 
-// Shape with which the index tensors lie in the index space. `index_dims` holds the lengths of the indexed axes and then,
-// for each index tensor, a -1 and that shape; releases that leave it out align the tensor's own shape to the right.
+// Shape with which the index tensors lie in the index space. `index_dims` holds the lengths of the indexed axes and
+// then, for each index tensor, a -1 and that shape; releases that leave it out align the tensor's own shape to the
+// right.
 inline Shape shape_over_space(const std::vector<int64_t>& index_dims, const Shape& own) {
   const auto first = std::find(index_dims.begin(), index_dims.end(), -1);
   if (first == index_dims.end()) return own;
@@ -56,8 +58,7 @@ IndexPlan index_plan(const TensorList& index, const std::vector<int64_t>& input_
 // Calls element(result index, offset in x). Throws DeviceError for an index outside its axis.
 template <typename Element>
 void each_indexed(const IndexPlan& plan, Element&& element) {
-  const host::Walk<3> walk(plan.space,
-                           {host::contiguous_strides(plan.space), plan.base_strides, plan.index_strides});
+  const host::Walk<3> walk(plan.space, {host::contiguous_strides(plan.space), plan.base_strides, plan.index_strides});
   walk.rows([&](const std::array<int64_t, 3>& o, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       int64_t position = plan.offset + o[1] + i * walk.inner_stride(1);

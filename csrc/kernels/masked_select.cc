@@ -2,8 +2,8 @@
 #include <memory>
 #include <vector>
 
-#include "adapter_sdk/host/strided.h"
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/strided.h"
 #include "adapter_sdk/kernel.h"
 
 namespace adapter::kernels {

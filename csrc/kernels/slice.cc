@@ -40,8 +40,8 @@ inline Shape without_axes(const Shape& shape, const std::vector<int64_t>& droppe
 
 template <typename T>
 void slice(Context& ctx, const Tensor& x, const std::vector<int64_t>& axes, const IntArray& starts,
-           const IntArray& ends, const std::vector<int64_t>& /*infer_flags*/,
-           const std::vector<int64_t>& decrease_axis, Output& out) {
+           const IntArray& ends, const std::vector<int64_t>& /*infer_flags*/, const std::vector<int64_t>& decrease_axis,
+           Output& out) {
   const SlicePlan plan = slice_plan(x.shape, axes, starts, ends);
   ctx.resize(out, without_axes(plan.shape, decrease_axis));
   T* r = host::out<T>(ctx, out);

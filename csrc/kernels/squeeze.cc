@@ -1,5 +1,5 @@
-// Operators that only rename axes. In eager mode Paddle serves them as views; the static executor wants a dense copy, and
-// without a kernel it would move them, and what follows, to the CPU.
+// Operators that only rename axes. In eager mode Paddle serves them as views; the static executor wants a dense copy,
+// and without a kernel it would move them, and what follows, to the CPU.
 #include <algorithm>
 #include <cstring>
 

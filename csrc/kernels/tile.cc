@@ -5,12 +5,12 @@
 
 namespace adapter::kernels {
 
-// A tiled tensor is its input seen over [repeat_0, dim_0, repeat_1, dim_1, ...] with stride 0 along the repeats. Axes that
-// are not repeated are left out, which keeps the rank within Paddle's nine for all but contrived cases.
+// A tiled tensor is its input seen over [repeat_0, dim_0, repeat_1, dim_1, ...] with stride 0 along the repeats. Axes
+// that are not repeated are left out, which keeps the rank within Paddle's nine for all but contrived cases.
 struct TilePlan {
-  Shape result;           // shape of the output
-  Shape space;            // the interleaved index space
-  Shape strides;          // of the input over it
+  Shape result;                      // shape of the output
+  Shape space;                       // the interleaved index space
+  Shape strides;                     // of the input over it
   std::vector<int64_t> repeat_axes;  // axes of `space` that are repeats
 };
 

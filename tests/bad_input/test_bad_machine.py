@@ -19,7 +19,8 @@ import adapter_sdk
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 
 ONE_CASE = ("--plugin", "refchip", "--suite", "ops", "--profile", "smoke", "-k", "ops/relu/float32/eager-0")
-USE_PADDLE = (
+DEVICES = "paddle.device.get_all_custom_device_type()"
+USE_PADDLE = f"import paddle; print('devices:', {DEVICES}, float(paddle.ones([2]).sum()))"
     "import paddle; print('devices:', paddle.device.get_all_custom_device_type(), float(paddle.ones([2]).sum()))"
 )
 

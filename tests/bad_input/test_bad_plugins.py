@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from conform_harness import Finished
-
-if TYPE_CHECKING:
-    from conftest import PluginSite
+from plugin_sites import PluginSite
 
 HOOKS = {
     "adapter_device": """

@@ -7,15 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from conform_harness import REPOSITORY, Finished
+from plugin_sites import PluginSite
 
 import adapter_sdk
-
-if TYPE_CHECKING:
-    from conftest import PluginSite
 
 pytestmark = [pytest.mark.paddle, pytest.mark.slow]
 
@@ -40,8 +38,6 @@ def misfit(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def judged(misfit: bytes, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    from conftest import PluginSite
-
     build = tmp_path_factory.mktemp("judged")
     (build / "site").mkdir()
     site = PluginSite(build / "site", build)

@@ -56,7 +56,28 @@ static int32_t copy(int32_t card, int32_t kind, void* dst, const void* src, size
 }
 
 __attribute__((visibility("default"))) AdapterPluginTable adapter_sdk_plugin_table = {
-    SIZE, MAJOR, ADAPTER_CONTRACT_MINOR, ADAPTER_FEATURE_ASYNC_STREAMS | ADAPTER_FEATURE_HOST_UNREADABLE,
-    NAME, "Acme", "1.2", NAME, 0, ">=3.0,<3.4", "0.1", peaks, 2,
-    CARD_COUNT, memory_bytes, kernel_count, kernel_at, mount_state, mount_message, last_error,
-    set_checks, 0 /* set_interposer */, copy, 0 /* synchronize */, allocated_bytes};
+    SIZE,
+    MAJOR,
+    ADAPTER_CONTRACT_MINOR,
+    ADAPTER_FEATURE_ASYNC_STREAMS | ADAPTER_FEATURE_HOST_UNREADABLE,
+    NAME,
+    "Acme",
+    "1.2",
+    NAME,
+    0,
+    ">=3.0,<3.4",
+    "0.1",
+    peaks,
+    2,
+    CARD_COUNT,
+    memory_bytes,
+    kernel_count,
+    kernel_at,
+    mount_state,
+    mount_message,
+    last_error,
+    set_checks,
+    0 /* set_interposer */,
+    copy,
+    0 /* synchronize */,
+    allocated_bytes};

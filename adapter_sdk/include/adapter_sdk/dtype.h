@@ -31,23 +31,18 @@ constexpr size_t size_of(DType dtype) {
   switch (dtype) {
     case DType::boolean:
     case DType::uint8:
-    case DType::int8:
-      return 1;
+    case DType::int8: return 1;
     case DType::uint16:
     case DType::int16:
     case DType::float16:
-    case DType::bfloat16:
-      return 2;
+    case DType::bfloat16: return 2;
     case DType::uint32:
     case DType::int32:
-    case DType::float32:
-      return 4;
+    case DType::float32: return 4;
     case DType::uint64:
     case DType::int64:
-    case DType::float64:
-      return 8;
-    case DType::undefined:
-      break;
+    case DType::float64: return 8;
+    case DType::undefined: break;
   }
   return 0;
 }
@@ -74,9 +69,9 @@ constexpr const char* name_of(DType dtype) {
 
 template <typename T>
 struct DTypeOf;
-#define ADAPTER_DTYPE_OF(type, value) \
-  template <>                         \
-  struct DTypeOf<type> {              \
+#define ADAPTER_DTYPE_OF(type, value)            \
+  template <>                                    \
+  struct DTypeOf<type> {                         \
     static constexpr DType dtype = DType::value; \
   }
 ADAPTER_DTYPE_OF(bool, boolean);

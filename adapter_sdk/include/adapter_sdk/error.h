@@ -1,4 +1,5 @@
-// Errors that SDK and plugin code throw; every boundary to Paddle turns them into the Python exception named beside them.
+// Errors that SDK and plugin code throw; every boundary to Paddle turns them into the Python exception named beside
+// them.
 #pragma once
 
 #include <stdexcept>

@@ -5,8 +5,8 @@
 //   ADAPTER_KERNEL("relu", relu, none, float, double)
 //
 // The parameters of the function ARE its Paddle signature: inputs, then attributes, then outputs, in Paddle's order.
-// The table that the plugin exports and the registration in Paddle are made from them; a signature that does not fit the
-// running Paddle is refused, never registered wrong.
+// The table that the plugin exports and the registration in Paddle are made from them; a signature that does not fit
+// the running Paddle is refused, never registered wrong.
 #pragma once
 
 #include <atomic>
@@ -132,7 +132,8 @@ ADAPTER_ARGUMENT(Output&, output, 1, "Tensor", void*, Output, eager_output(raw),
 ADAPTER_ARGUMENT(OutputList&, output, 25, "TensorList", void*, OutputList, eager_outputs(raw), static_outputs(reader))
 #undef ADAPTER_ARGUMENT
 
-// ---- the frame around a call: context, counters, checks, errors (csrc/abi/call.cc) -----------------------------------
+// ---- the frame around a call: context, counters, checks, errors (csrc/abi/call.cc)
+// -----------------------------------
 
 struct CallFrame {
   Kernel* kernel;
@@ -293,7 +294,10 @@ template <typename Parameter>
 void describe(Kernel& kernel, Role role, bool& first) {
   using A = Argument<Parameter>;
   if (A::role != role) return;
-  (role == Role::input ? kernel.inputs : role == Role::attribute ? kernel.attributes : kernel.outputs).push_back(A::kind);
+  (role == Role::input       ? kernel.inputs
+   : role == Role::attribute ? kernel.attributes
+                             : kernel.outputs)
+      .push_back(A::kind);
   kernel.signature += (first ? "" : ",") + std::string(A::name);
   first = false;
 }
@@ -350,8 +354,8 @@ void declare(const Declaration& declaration, DType dtype) {
   kernel_table().push_back(&kernel);
 }
 
-// `Family` is a type of an anonymous namespace, which keeps everything made from it local to its source file. It must not
-// be a class template: g++ merges functions whose template template arguments share a name across source files.
+// `Family` is a type of an anonymous namespace, which keeps everything made from it local to its source file. It must
+// not be a class template: g++ merges functions whose template template arguments share a name across source files.
 template <typename Family, typename... Ts>
 bool declare_family(const Declaration& declaration) {
   (declare<Family::template function<Ts>, Family>(declaration, dtype_of<Ts>), ...);
@@ -367,7 +371,8 @@ bool declare_family(const Declaration& declaration) {
 #endif
 
 // ADAPTER_KERNEL("phi kernel name", function template, accumulator, dtypes...)
-// accumulator: none | same | f32 | f64 — the dtype in which the kernel holds its sums; the conformance suite holds it to that.
+// accumulator: none | same | f32 | f64 — the dtype in which the kernel holds its sums; the conformance suite holds it
+// to that.
 #define ADAPTER_KERNEL(operator_name, function_template, accumulator, ...) \
   ADAPTER_KERNEL_WITH_FLAGS(operator_name, function_template, accumulator, 0u, __VA_ARGS__)
 
@@ -375,17 +380,17 @@ bool declare_family(const Declaration& declaration) {
 #define ADAPTER_FUSED_KERNEL(operator_name, function_template, accumulator, ...) \
   ADAPTER_KERNEL_WITH_FLAGS(operator_name, function_template, accumulator, ADAPTER_KERNEL_FUSED, __VA_ARGS__)
 
-#define ADAPTER_KERNEL_WITH_FLAGS(operator_name, function_template, accumulator, flags, ...)                    \
+#define ADAPTER_KERNEL_WITH_FLAGS(operator_name, function_template, accumulator, flags, ...) \
   ADAPTER_KERNEL_EXPAND(operator_name, function_template, accumulator, flags, __COUNTER__, __VA_ARGS__)
 #define ADAPTER_KERNEL_EXPAND(operator_name, function_template, accumulator, flags, counter, ...) \
   ADAPTER_KERNEL_DEFINE(operator_name, function_template, accumulator, flags, counter, __VA_ARGS__)
-#define ADAPTER_KERNEL_DEFINE(operator_name, function_template, accumulator, flags, counter, ...)               \
-  namespace {                                                                                                   \
-  struct AdapterFamily##counter {                                                                               \
-    template <typename T>                                                                                       \
-    static constexpr auto function = &function_template<T>;                                                     \
-  };                                                                                                            \
-  [[maybe_unused]] const bool adapter_declared##counter =                                                \
-      ::adapter::detail::declare_family<AdapterFamily##counter, __VA_ARGS__>(                                   \
+#define ADAPTER_KERNEL_DEFINE(operator_name, function_template, accumulator, flags, counter, ...) \
+  namespace {                                                                                     \
+  struct AdapterFamily##counter {                                                                 \
+    template <typename T>                                                                         \
+    static constexpr auto function = &function_template<T>;                                       \
+  };                                                                                              \
+  [[maybe_unused]] const bool adapter_declared##counter =                                         \
+      ::adapter::detail::declare_family<AdapterFamily##counter, __VA_ARGS__>(                     \
           {operator_name, ::adapter::accumulator, ADAPTER_KERNEL_PROVENANCE, flags});             \
   }
