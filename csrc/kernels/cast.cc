@@ -4,6 +4,7 @@
 #include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
 #include "dispatch.h"
+#include "half.h"
 
 namespace adapter::kernels {
 
@@ -26,10 +27,11 @@ To converted(From value) {
 // The kernel key is the input's dtype.
 template <typename T>
 void cast(Context& ctx, const Tensor& x, DType out_dtype, Output& out) {
-  visit_dtype<float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(out_dtype, "the result", [&](auto tag) {
-    using To = typename decltype(tag)::type;
-    host::unary<T, To>(ctx, x, out, [](T v) { return converted<To>(v); });
-  });
+  visit_dtype<float, double, Half, BFloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(
+      out_dtype, "the result", [&](auto tag) {
+        using To = typename decltype(tag)::type;
+        host::unary<T, To>(ctx, x, out, [](T v) { return converted<To>(v); });
+      });
 }
 
 ADAPTER_KERNEL("cast", cast, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)

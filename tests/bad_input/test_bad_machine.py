@@ -21,8 +21,6 @@ pytestmark = [pytest.mark.device, pytest.mark.slow]
 ONE_CASE = ("--plugin", "refchip", "--suite", "ops", "--profile", "smoke", "-k", "ops/relu/float32/eager-0")
 DEVICES = "paddle.device.get_all_custom_device_type()"
 USE_PADDLE = f"import paddle; print('devices:', {DEVICES}, float(paddle.ones([2]).sum()))"
-    "import paddle; print('devices:', paddle.device.get_all_custom_device_type(), float(paddle.ones([2]).sum()))"
-)
 
 
 @pytest.fixture(scope="module")

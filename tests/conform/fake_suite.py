@@ -35,18 +35,27 @@ class FakeSession:
     calls: int = 0
 
     def is_registered(self, operator: str, dtype: str) -> bool:
-        return operator != "add"
+        ghosts = {"add", "matmul"} if "table-ghost" in dict(_words(self.plugin.name)) else {"add"}
+        return operator not in ghosts
 
 
-def _kernel(operator: str) -> SimpleNamespace:
+def _kernel(operator: str, refusal: str = "") -> SimpleNamespace:
     return SimpleNamespace(
         operator=operator,
         dtype="float32",
-        registration="refused" if operator == "add" else "registered",
-        refusal="signature differs" if operator == "add" else "",
+        registration="refused" if refusal else "registered",
+        refusal=refusal,
         accumulator="float32",
         provenance="own",
     )
+
+
+def _kernels(plugin_name: str) -> list[SimpleNamespace]:
+    rows = [_kernel("matmul"), _kernel("softmax"), _kernel("add", refusal="signature differs")]
+    if "table-releases" in dict(_words(plugin_name)):  # softmax for three releases, of which the second one is here
+        older, newer = (_kernel("softmax", f"expected (x, axis), given {given}") for given in ("(x)", "(x, axis, <b>)"))
+        rows = [older, *rows, newer, newer]
+    return rows
 
 
 def _words(plugin_name: str) -> list[tuple[str, int]]:
@@ -79,13 +88,23 @@ class FakeSuite:
     def plan(self, request: PlanRequest) -> Sequence[Case]:
         cases = []
         for kind, number in _words(request.plugin.name):
-            if kind.startswith(("waive", "start-")):
+            if kind.startswith(("waive", "start-", "table-", "excludes")):
                 continue
             if kind == "bad-plan":
                 raise ValueError("line 7: expected ')'")
             for index in range(number):
                 cases.append(self._case(kind, index))
         return cases
+
+    def excluded(self, request: PlanRequest) -> Any:
+        """``excludes:N`` leaves N lines out, every third for another reason; the other words give no usable answer."""
+        words = dict(_words(request.plugin.name))
+        if "excludes-badly" in words:
+            return {"a reason": ["line 3"]}
+        if "excludes-and-breaks" in words:
+            raise KeyError("no such table")
+        lines = list(range(1, words.get("excludes", 0) + 1))
+        return {"no oracle \x1b[31m</script><i>": lines[::3], "too large": [n for n in lines if n % 3 != 1]}
 
     def _case(self, kind: str, index: int) -> Case:
         return Case(
@@ -108,7 +127,7 @@ class FakeSuite:
         return SimpleNamespace(
             name=plugin_name,
             device={"device_type": "fake", "vendor": "nobody", "cards": 1},
-            kernels=[_kernel(operator) for operator in OPERATORS],
+            kernels=_kernels(plugin_name),
             waivers=_waivers(plugin_name),
             distribution="fake-plugin",
             library=None,

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from adapter_conform.plan import default_jobs
 from conform_harness import FAKE, Conform, conform_command, conform_environment
 
 
@@ -164,6 +165,23 @@ def test_help_tells_exit_codes_and_examples() -> None:
     assert done.returncode == 0
     for words in ("Exit codes:", "3  inconclusive", "Examples:", "--replay", "results.jsonl"):
         assert words in done.stdout
+
+
+def test_jobs_default_to_the_cpus_but_at_most_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, jobs in ((1, 1), (3, 3), (4, 4), (64, 4)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)), raising=False)
+        assert default_jobs() == jobs
+    done = subprocess.run(
+        conform_command("--help"), capture_output=True, text=True, env=conform_environment(), check=False
+    )
+    assert "number of CPUs, at most 4" in " ".join(done.stdout.split())
+
+
+def test_failures_of_one_kind_are_printed_once(conform: Conform) -> None:
+    done = conform("fail:7,raise")
+    assert done.stdout.count("failed fake/matmul") == 1
+    assert "3 other cases of matmul float32 failed too" in done.stdout
+    assert done.stdout.count("rerun: ") == 3, "one of matmul, softmax and add"
 
 
 def test_suites_with_sessions_of_their_own_run_alone(conform: Conform, tmp_path: Path) -> None:

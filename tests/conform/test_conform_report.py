@@ -225,7 +225,7 @@ def test_declared_registered_and_executed_are_told_apart(mixed: Finished) -> Non
 
 def test_executed_kernels_that_nobody_declared_are_listed() -> None:
     kernels = [{"operator": "operator_0", "dtype": "float32", "registration": "registered", "refusal": None,
-                "accumulator": "float32", "provenance": "own", "in_paddle_registry": True}]  # fmt: skip
+                "refusals": [], "accumulator": "float32", "provenance": "own", "in_paddle_registry": True}]  # fmt: skip
     rows = build_summary(result_of(many_records(2), kernels=kernels))["kernels"]["rows"]
     assert [(row["operator"], row["declared"], row["calls"]) for row in rows] == [
         ("operator_0", True, 1),

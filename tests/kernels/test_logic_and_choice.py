@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,8 +88,29 @@ def test_cast_of_special_values(call: Call) -> None:
 
 
 def test_cast_to_an_unknown_dtype_is_refused(call: Call) -> None:
-    with pytest.raises(ValueError, match=r"kernel cast .*float16"):
-        call("cast", "float32", [np.ones(2, "float32")], ["float16"], [((2,), "float16")])
+    with pytest.raises(ValueError, match=r"kernel cast .*uint16"):
+        call("cast", "float32", [np.ones(2, "float32")], ["uint16"], [((2,), "uint16")])
+
+
+def test_cast_to_every_half_number_and_between(call: Call) -> None:
+    """All float16 numbers, the middles between neighbours (ties go to even) and what lies just beside them."""
+    every = np.arange(0x7C01, dtype=np.uint16).view(np.float16).astype(np.float64)
+    every[-1] = 65536.0  # where infinity stands for rounding
+    middles = (every[1:] + every[:-1]) / 2
+    positive = np.concatenate([every, middles, np.nextafter(middles, 0), np.nextafter(middles, np.inf)])
+    x = np.concatenate([positive, -positive, [np.nan, np.inf, -np.inf, 1e300, -1e-300]])
+    (got,) = call("cast", "float64", [x], ["float16"], [(x.shape, "float16")])
+    with np.errstate(over="ignore"):
+        assert_exact(got, x.astype(np.float16))
+
+
+def test_cast_to_bfloat16_rounds_to_nearest_even(call: Call) -> None:
+    """Every bfloat16 number and its neighbourhood, from float32: ml_dtypes rounds that only once."""
+    high = np.arange(0x7F81, dtype=np.uint32) << 16
+    bits = np.concatenate([high + low for low in (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF)]).astype(np.uint32)
+    x = np.concatenate([bits, bits | np.uint32(0x80000000)]).view(np.float32)
+    (got,) = call("cast", "float32", [x], ["bfloat16"], [(x.shape, "bfloat16")])
+    assert_exact(got.astype(np.float32), x.astype(ml_dtypes.bfloat16).astype(np.float32))
 
 
 @FEW

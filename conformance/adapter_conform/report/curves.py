@@ -14,6 +14,8 @@ __all__ = ["Dot", "LossChart", "Tick", "loss_charts"]
 _MOST_POINTS = 1000
 """Drawn a curve; of longer runs each point stands for several steps."""
 _TICKS = 5
+_HUGE, _TINY = 1e30, 1e-30
+"""No loss is larger, and no axis shorter: beyond, the arithmetic of the axes would overflow."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def _chart(
     record_id: str, reference: Sequence[float], device: Sequence[float], errors: Sequence[float], limit: float | None
 ) -> LossChart:
     steps = max(len(reference), len(device), len(errors))
-    usable = limit if limit is not None and 0 < limit < math.inf else None
-    low, high, loss_ticks = _linear_axis([value for value in (*reference, *device) if math.isfinite(value)])
+    usable = limit if limit is not None and _TINY <= limit <= _HUGE else None
+    low, high, loss_ticks = _linear_axis([value for value in (*reference, *device) if _drawable(value)])
     bottom, top = _decades([*errors, *([] if usable is None else [usable])])
     worst = max(range(len(errors)), key=lambda step: _size(errors[step]))
     return LossChart(
@@ -107,6 +109,10 @@ def _across(step: int, steps: int) -> float:
     return round(100 * step / max(steps - 1, 1), 2)
 
 
+def _drawable(loss: float) -> bool:
+    return math.isfinite(loss) and abs(loss) <= _HUGE
+
+
 def _size(error: float) -> float:
     return math.inf if math.isnan(error) else error
 
@@ -124,7 +130,7 @@ def _pieces(losses: Sequence[float], steps: int, low: float, high: float) -> lis
     pieces: list[list[str]] = [[]]
     for bucket in _buckets(len(losses)):
         loss = losses[bucket[0]]
-        if math.isfinite(loss):
+        if _drawable(loss):
             pieces[-1].append(f"{_across(bucket[0], steps)},{100 * (high - loss) / (high - low):.3f}")
         elif pieces[-1]:
             pieces.append([])
@@ -147,7 +153,7 @@ def _log_at(value: float, bottom: int, top: int) -> float:
 
 def _decades(errors: Iterable[float]) -> tuple[int, int]:
     """Exponents that the axis spans. One more at the bottom keeps errors of 0 apart from the smallest that is not."""
-    logs = [math.log10(error) for error in errors if 0 < error < math.inf]
+    logs = [math.log10(min(max(error, _TINY), _HUGE)) for error in errors if 0 < error < math.inf]
     bottom, top = math.floor(min(logs, default=-8.0)) - 1, math.floor(max(logs, default=-5.0)) + 1
     return max(bottom, top - 18), top
 
@@ -162,7 +168,7 @@ def _decade_ticks(bottom: int, top: int) -> list[Tick]:
 def _linear_axis(values: Sequence[float]) -> tuple[float, float, list[Tick]]:
     """Ends of the axis and its ticks at round numbers."""
     least, most = min(values, default=0.0), max(values, default=1.0)
-    step = _round_step((most - least) or abs(most) or 1.0)
+    step = _round_step(max(most - least, 1e-5 * abs(most), _TINY))  # six digits tell the ticks apart
     low, high = math.floor(least / step) * step, math.ceil(most / step) * step
     if low == high:
         low, high = low - step, high + step

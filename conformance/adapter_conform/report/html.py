@@ -50,8 +50,8 @@ _DATA_BUDGET = 8 << 20
 """Bytes of case data; 10 MiB for the whole page."""
 _MEANING = {
     Verdict.CONFORMANT: "Every planned case passed, or is covered by a waiver or declared unsupported.",
-    Verdict.NOT_CONFORMANT: "At least one case failed, crashed, hung or fell back, a waiver is stale, or the plugin contradicts "
-    "Paddle's registry.",
+    Verdict.NOT_CONFORMANT: "At least one case failed, crashed, hung or fell back, a waiver is stale, or the plugin's "
+    "table contradicts Paddle's registry.",
     Verdict.INCONCLUSIVE: "Nothing failed, but conformance is not proved: see what was not run or proved nothing.",
 }
 
