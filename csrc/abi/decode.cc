@@ -48,6 +48,14 @@ std::vector<T> list_from(PD_List list) {
   return std::vector<T>(data, data + list.size);
 }
 
+// Paddle hands out a list of pointers that is the caller's to free.
+std::vector<Scalar> scalars_from(PD_List list) {
+  std::vector<Scalar> values;
+  for (size_t i = 0; i < list.size; ++i) values.push_back(eager_scalar(static_cast<void**>(list.data)[i]));
+  paddle().PD_DeletePointerList(list);
+  return values;
+}
+
 }  // namespace
 
 Tensor eager_tensor(const void* raw) { return input_from<Tensor>(raw); }
@@ -93,6 +101,10 @@ std::vector<int64_t> eager_int64s(const void* raw) {
 }
 std::vector<float> eager_floats(const void* raw) {
   return list_from<float>(paddle().PD_ListFloatAttr(const_cast<void*>(raw)));
+}
+
+std::vector<Scalar> eager_scalars(const void* raw) {
+  return scalars_from(paddle().PD_ListScalarAttr(const_cast<void*>(raw)));
 }
 
 DType eager_dtype(int32_t raw) {
@@ -167,6 +179,9 @@ std::vector<int64_t> static_int64s(StaticReader& r) {
 }
 std::vector<float> static_floats(StaticReader& r) {
   return list_from<float>(paddle().PD_KernelContextListFloatAttrAt(context_of(r), r.attribute++));
+}
+std::vector<Scalar> static_scalars(StaticReader& r) {
+  return scalars_from(paddle().PD_KernelContextListScalarAttrAt(context_of(r), r.attribute++));
 }
 DType static_dtype(StaticReader& r) {
   return static_cast<DType>(paddle().PD_KernelContextDataTypeAttrAt(context_of(r), r.attribute++));

@@ -170,7 +170,10 @@ typedef struct {
   X(PD_ListInt32Attr, PD_List, (void*))                                                                                \
   X(PD_ListInt64Attr, PD_List, (void*))                                                                                \
   X(PD_ListFloatAttr, PD_List, (void*))                                                                                \
-  X(PD_StringAttr, char*, (void*))
+  X(PD_StringAttr, char*, (void*))                                                                                     \
+  X(PD_ListScalarAttr, PD_List, (void*))                                                                               \
+  X(PD_KernelContextListScalarAttrAt, PD_List, (PD_KernelContext*, size_t))                                            \
+  X(PD_DeletePointerList, void, (PD_List))
 
 #ifdef __cplusplus
 }

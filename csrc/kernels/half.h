@@ -25,16 +25,18 @@ uint16_t narrowed(double value) {
   return static_cast<uint16_t>(sign | (((exponent + kBias - 1) << kMantissa) + units));
 }
 
-// IEEE 754 binary16.
+// IEEE 754 binary16. Other types convert through float, as Paddle's own half types do (phi/common/float16.h).
 struct Half {
   Half() = default;
-  explicit Half(double value) : bits(narrowed<10, 5>(value)) {}
+  template <typename T>
+  explicit Half(T value) : bits(narrowed<10, 5>(static_cast<float>(value))) {}
   uint16_t bits;
 };
 
 struct BFloat16 {
   BFloat16() = default;
-  explicit BFloat16(double value) : bits(narrowed<7, 8>(value)) {}
+  template <typename T>
+  explicit BFloat16(T value) : bits(narrowed<7, 8>(static_cast<float>(value))) {}
   uint16_t bits;
 };
 

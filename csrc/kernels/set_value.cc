@@ -1,57 +1,48 @@
 // x[slices] = value, out of place (the static executor, and in-place calls where out is x).
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "adapter_sdk/kernel.h"
 #include "copy.h"
+#include "slices.h"
 
 namespace adapter::kernels {
 
-// Shape and strides of the part of x that the slices select, axes that an integer selects (decrease_axes) included.
-struct Selection {
-  Shape shape, strides;
-  int64_t offset = 0;
-};
-
-inline Selection select(const Shape& x, const IntArray& starts, const IntArray& ends, const IntArray& steps,
-                        const std::vector<int64_t>& axes) {
-  Selection s{x, host::contiguous_strides(x), 0};
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const int axis = x.axis(axes[i]);
-    const int64_t length = x[axis], step = steps.at(i);
-    const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? length : length - 1;
-    auto clamp = [&](int64_t index) { return std::clamp(index < 0 ? index + length : index, low, high); };
-    const int64_t first = clamp(starts.at(i)), last = clamp(ends.at(i));
-    const int64_t span = step > 0 ? last - first : first - last, pace = step > 0 ? step : -step;
-    s.shape[axis] = span > 0 ? (span + pace - 1) / pace : 0;
-    if (s.shape[axis] > 0) s.offset += first * s.strides[axis];
-    s.strides[axis] *= step;
-  }
-  return s;
+// Strides with which a value of shape `value` is read over the selection. It broadcasts to the selection as the user
+// sees it: without the axes that an integer selected (`dropped`), with the axes that None added.
+inline Shape value_strides(Shape value, const StridedSelection& part, const std::vector<int64_t>& dropped,
+                           const std::vector<int64_t>& none_axes) {
+  std::vector<int> seen;  // axes of the selection as the user sees them; -1 for one that None added
+  for (int i = 0; i < part.shape.rank; ++i)
+    if (std::find(dropped.begin(), dropped.end(), i) == dropped.end()) seen.push_back(i);
+  for (int64_t axis : none_axes) seen.insert(seen.begin() + axis, -1);
+  Shape visible;
+  for (int axis : seen) visible.push_back(axis < 0 ? 1 : part.shape[axis]);
+  while (value.rank > visible.rank && value[0] == 1) value = Shape(value.begin() + 1, value.end());
+  if (host::broadcast_shape(value, visible) != visible)
+    throw InvalidArgument("a value of shape " + to_string(value) + " does not fit a selection of " +
+                          to_string(visible));
+  const Shape over_visible = host::broadcast_strides(value, visible);
+  Shape strides;
+  strides.rank = part.shape.rank;
+  for (size_t i = 0; i < seen.size(); ++i)
+    if (seen[i] >= 0) strides[seen[i]] = over_visible[static_cast<int>(i)];
+  return strides;
 }
 
-// `value` broadcasts to the selection as the user sees it: without dropped axes, with the axes that None added.
-inline Shape value_strides(const Shape& value, const Selection& s, const std::vector<int64_t>& dropped,
-                           const std::vector<int64_t>& none_axes) {
-  Shape visible;  // shape of the selection without dropped axes
-  std::vector<int> source;
-  for (int i = 0; i < s.shape.rank; ++i)
-    if (std::find(dropped.begin(), dropped.end(), i) == dropped.end()) {
-      visible.push_back(s.shape[i]);
-      source.push_back(i);
-    }
-  std::vector<int> visible_source = source;
-  for (int64_t axis : none_axes) visible_source.insert(visible_source.begin() + axis, -1);
-  Shape with_none;
-  for (int axis : visible_source) with_none.push_back(axis < 0 ? 1 : s.shape[axis]);
-  Shape trimmed = value;  // leading axes of length 1 beyond the selection's rank carry nothing
-  while (trimmed.rank > with_none.rank && trimmed[0] == 1) trimmed = Shape(trimmed.begin() + 1, trimmed.end());
-  const Shape over_visible = host::broadcast_strides(trimmed, with_none);
-  Shape strides;
-  strides.rank = s.shape.rank;
-  for (size_t i = 0; i < visible_source.size(); ++i)
-    if (visible_source[i] >= 0) strides[visible_source[i]] = over_visible[static_cast<int>(i)];
-  return strides;
+// Copies x to out and `value` over the selection; `keep` owns the value until the stream has got there.
+template <typename T>
+void overwrite(Context& ctx, const Tensor& x, const StridedSelection& part, const Shape& from, const T* value,
+               std::shared_ptr<T[]> keep, Output& out) {
+  ctx.resize(out, x.shape);
+  T* r = host::out<T>(ctx, out);
+  const T* a = host::in<T>(x);
+  const host::Walk<2> walk(part.shape, {part.strides, from});
+  host::launch(ctx, [=, bytes = x.nbytes(), keep = std::move(keep)] {
+    if (r != a && bytes) std::memcpy(r, a, bytes);
+    copy_rows(walk, r + part.offset, value);
+  });
 }
 
 template <typename T>
@@ -59,19 +50,29 @@ void set_value_with_tensor(Context& ctx, const Tensor& x, const Tensor& value, c
                            const IntArray& ends, const IntArray& steps, const std::vector<int64_t>& axes,
                            const std::vector<int64_t>& decrease_axes, const std::vector<int64_t>& none_axes,
                            Output& out) {
-  const Selection s = select(x.shape, starts, ends, steps, axes);
-  const Shape from = value_strides(value.shape, s, decrease_axes, none_axes);
-  ctx.resize(out, x.shape);
-  T* r = host::out<T>(ctx, out);
-  const T* a = host::in<T>(x);
-  const T* v = host::in<T>(value);
-  const host::Walk<2> walk(s.shape, {s.strides, from});
-  host::launch(ctx, [=, bytes = x.nbytes()] {
-    if (r != a && bytes) std::memcpy(r, a, bytes);
-    copy_rows(walk, r + s.offset, v);
-  });
+  const StridedSelection part = strided_selection(x.shape, axes, starts, ends, steps);
+  const Shape from = value_strides(value.shape, part, decrease_axes, none_axes);
+  overwrite<T>(ctx, x, part, from, host::in<T>(value), nullptr, out);
 }
 
+// The value comes as numbers.
+template <typename T>
+void set_value(Context& ctx, const Tensor& x, const IntArray& starts, const IntArray& ends, const IntArray& steps,
+               const std::vector<int64_t>& axes, const std::vector<int64_t>& decrease_axes,
+               const std::vector<int64_t>& none_axes, const std::vector<int64_t>& shape,
+               const std::vector<Scalar>& values, Output& out) {
+  const StridedSelection part = strided_selection(x.shape, axes, starts, ends, steps);
+  const Shape value_shape(shape);
+  if (value_shape.numel() != static_cast<int64_t>(values.size()))
+    throw InvalidArgument(std::to_string(values.size()) + " values for a shape of " + to_string(value_shape));
+  const Shape from = value_strides(value_shape, part, decrease_axes, none_axes);
+  std::shared_ptr<T[]> owned(new T[values.size()]);
+  std::transform(values.begin(), values.end(), owned.get(), [](const Scalar& v) { return v.to<T>(); });
+  const T* value = owned.get();
+  overwrite<T>(ctx, x, part, from, value, std::move(owned), out);
+}
+
+ADAPTER_KERNEL("set_value", set_value, none, float, double, int32_t, int64_t, bool)
 ADAPTER_KERNEL("set_value_with_tensor", set_value_with_tensor, none, float, double, int32_t, int64_t, bool)
 
 }  // namespace adapter::kernels

@@ -25,7 +25,7 @@ namespace adapter {
 
 // Attributes of a call made from outside Paddle (see HostCall).
 using Attribute = std::variant<bool, int32_t, int64_t, float, double, DType, Scalar, IntArray, std::string,
-                               std::vector<int32_t>, std::vector<int64_t>, std::vector<float>>;
+                               std::vector<int32_t>, std::vector<int64_t>, std::vector<float>, std::vector<Scalar>>;
 
 // A call with everything spelled out; an absent optional input or unneeded output is an empty list.
 struct HostCall {
@@ -65,6 +65,7 @@ std::string eager_string(const void* raw);
 std::vector<int32_t> eager_int32s(const void* raw);
 std::vector<int64_t> eager_int64s(const void* raw);
 std::vector<float> eager_floats(const void* raw);
+std::vector<Scalar> eager_scalars(const void* raw);
 DType eager_dtype(int32_t raw);
 
 struct StaticReader {
@@ -82,6 +83,7 @@ std::string static_string(StaticReader&);
 std::vector<int32_t> static_int32s(StaticReader&);
 std::vector<int64_t> static_int64s(StaticReader&);
 std::vector<float> static_floats(StaticReader&);
+std::vector<Scalar> static_scalars(StaticReader&);
 DType static_dtype(StaticReader&);
 bool static_bool(StaticReader&);
 int32_t static_int32(StaticReader&);
@@ -128,6 +130,8 @@ ADAPTER_ARGUMENT(const std::vector<int64_t>&, attribute, 17, "vector<int64>", co
                  eager_int64s(raw), static_int64s(reader))
 ADAPTER_ARGUMENT(const std::vector<float>&, attribute, 20, "vector<float>", const void*, std::vector<float>,
                  eager_floats(raw), static_floats(reader))
+ADAPTER_ARGUMENT(const std::vector<Scalar>&, attribute, 23, "vector<Scalar>", const void*, std::vector<Scalar>,
+                 eager_scalars(raw), static_scalars(reader))
 ADAPTER_ARGUMENT(Output&, output, 1, "Tensor", void*, Output, eager_output(raw), static_output(reader))
 ADAPTER_ARGUMENT(OutputList&, output, 25, "TensorList", void*, OutputList, eager_outputs(raw), static_outputs(reader))
 #undef ADAPTER_ARGUMENT

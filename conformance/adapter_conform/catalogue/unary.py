@@ -155,6 +155,8 @@ def _cast(x: list[Operand], a: Attributes) -> list[Operand]:
     if not is_float(target):
         return [np.trunc(value).astype(target) if value.dtype.kind == "f" else value.astype(target)]
     with np.errstate(over="ignore"):
+        if target in ("float16", "bfloat16"):  # Paddle's half types convert every other type through float
+            value = value.astype(np.float32)
         return [value.astype(numpy_dtype(target))]
 
 

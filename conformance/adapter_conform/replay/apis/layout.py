@@ -155,7 +155,11 @@ def _split(names: str, sections_name: str) -> None:
         count = len(cuts) + 1
         return [move(lambda x, i=i: np.split(x, cuts, axis)[i], a.x) for i in range(count)]
 
-    add(names, "split", signature("x", sections_name, axis=0, name=None), oracle, kernels=lambda _: [], view=True)
+    def kernels(a: Arguments) -> list[Kernel]:
+        equal_parts = isinstance(getattr(a, sections_name), int)
+        return [kernel("split_with_num" if equal_parts else "split", a.x.dtype)]
+
+    add(names, "split", signature("x", sections_name, axis=0, name=None), oracle, kernels=kernels)
 
 
 _split("split Tensor.split", "num_or_sections")
