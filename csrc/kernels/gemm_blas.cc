@@ -16,6 +16,15 @@ blasint checked(int64_t value) {
   return static_cast<blasint>(value);
 }
 
+// Handing a product to OpenBLAS's thread pool costs more than it gains while the product is small: the stream's worker and
+// the program that feeds it want the cores as well. Measured with benchmarks/llama_step.py.
+constexpr double kThreadedMultiplications = 1e8;
+
+void choose_threads(double multiplications) {
+  static const int all = scipy_openblas_get_num_threads();
+  scipy_openblas_set_num_threads(multiplications < kThreadedMultiplications ? 1 : all);
+}
+
 CBLAS_TRANSPOSE flag(bool transpose) { return transpose ? CblasTrans : CblasNoTrans; }
 
 void multiply(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, blasint m, blasint n, blasint k, const float* a, blasint lda,
@@ -37,6 +46,7 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
     if (beta == T(0)) std::fill(c, c + m * n, T(0));
     return;
   }
+  choose_threads(static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
   multiply(flag(transpose_a), flag(transpose_b), checked(m), checked(n), checked(k), a, checked(transpose_a ? m : k), b,
            checked(transpose_b ? k : n), beta, c);
 }
