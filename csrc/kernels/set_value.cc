@@ -33,7 +33,7 @@ inline Shape value_strides(Shape value, const StridedSelection& part, const std:
 
 // Copies x to out and `value` over the selection; `keep` owns the value until the stream has got there.
 template <typename T>
-void overwrite(Context& ctx, const Tensor& x, const StridedSelection& part, const Shape& from, const T* value,
+void overwrite_part(Context& ctx, const Tensor& x, const StridedSelection& part, const Shape& from, const T* value,
                std::shared_ptr<T[]> keep, Output& out) {
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
@@ -52,7 +52,7 @@ void set_value_with_tensor(Context& ctx, const Tensor& x, const Tensor& value, c
                            Output& out) {
   const StridedSelection part = strided_selection(x.shape, axes, starts, ends, steps);
   const Shape from = value_strides(value.shape, part, decrease_axes, none_axes);
-  overwrite<T>(ctx, x, part, from, host::in<T>(value), nullptr, out);
+  overwrite_part<T>(ctx, x, part, from, host::in<T>(value), nullptr, out);
 }
 
 // The value comes as numbers.
@@ -69,7 +69,7 @@ void set_value(Context& ctx, const Tensor& x, const IntArray& starts, const IntA
   std::shared_ptr<T[]> owned(new T[values.size()]);
   std::transform(values.begin(), values.end(), owned.get(), [](const Scalar& v) { return v.to<T>(); });
   const T* value = owned.get();
-  overwrite<T>(ctx, x, part, from, value, std::move(owned), out);
+  overwrite_part<T>(ctx, x, part, from, value, std::move(owned), out);
 }
 
 ADAPTER_KERNEL("set_value", set_value, none, float, double, int32_t, int64_t, bool)

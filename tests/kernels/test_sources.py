@@ -12,7 +12,8 @@ ALTERNATIVES = {"gemm_blas.cc", "gemm_plain.cc"}
 
 # A type, or a function with its body, at the start of a line.
 DEFINITION = re.compile(
-    r"^(?:struct|class) (\w+)(?: :| \{)|^(?:inline |constexpr |static )*[A-Za-z][\w:<>,\* &]*?[ \*&](\w+)\([^;{}]*\) \{",
+    r"^(?:struct|class) (\w+)(?: :| \{)"
+    r"|^(?:inline |constexpr |static )*[A-Za-z][\w:<>,\* &]*?[ \*&](\w+)\([^;{}]*\) \{",
     re.MULTILINE,
 )
 
