@@ -12,6 +12,7 @@ __all__ = [
     "DTYPE_NAMES",
     "FEATURES",
     "KERNEL_FUSED",
+    "KERNEL_OTHER_PADDLE",
     "PROVENANCES",
     "REGISTRATIONS",
     "SYMBOL",
@@ -23,7 +24,7 @@ __all__ = [
 SYMBOL = "adapter_sdk_plugin_table"
 DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 FEATURES = {"async_streams": 1, "host_unreadable": 2, "collectives": 4, "profiler": 8}
-KERNEL_FUSED = 1
+KERNEL_FUSED, KERNEL_OTHER_PADDLE = 1, 2
 CHECK_POISON, CHECK_CANARY = 1, 2
 PROVENANCES = {1: "own", 2: "reference"}
 REGISTRATIONS = {0: "not_mounted", 1: "registered", 2: "refused"}

@@ -70,7 +70,7 @@ class CheckedHooks:
             answer: object = getattr(self._manager.hook, hook)(**arguments)
         except (LibraryUnusable, ContractMismatch):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit(0) would pass for success
             raise self.invalid(hook, f"raised {_described(error)}", "see the traceback of the cause") from error
         expected = get_type_hints(_SPECS[hook])["return"]
         fault = _misfit(answer, expected)

@@ -168,6 +168,7 @@ def _load(point: EntryPoint) -> LoadedPlugin:
     memory = cast(MemoryDescription, hooks.call("adapter_memory"))
     streams = cast(StreamDescription, hooks.call("adapter_streams"))
     kernels = _kernels(hooks)
+    library = _library(hooks, device, kernels)
     distribution, version = _distribution(point)
     return LoadedPlugin(
         name=point.name,
@@ -178,7 +179,7 @@ def _load(point: EntryPoint) -> LoadedPlugin:
         fused_operators=_fused_operators(hooks, kernels),
         collectives=_collectives(hooks),
         waivers=_waivers(hooks),
-        library=_library(hooks, device),
+        library=library,
         distribution=distribution,
         distribution_version=version,
         _hooks=hooks,
@@ -212,14 +213,37 @@ def _device(hooks: CheckedHooks) -> DeviceDescription:
     return device
 
 
-def _library(hooks: CheckedHooks, device: DeviceDescription) -> PluginLibrary | None:
+def _library(
+    hooks: CheckedHooks, device: DeviceDescription, kernels: Sequence[KernelDescription]
+) -> PluginLibrary | None:
     if device.library is None:
         return None
     library = PluginLibrary(device.library)
     if library.device_type != device.device_type:
         fault = f"says device type {device.device_type!r}, {device.library} says {library.device_type!r}"
-        raise hooks.invalid("adapter_device", fault, "return what the library's table says, e.g. through NativePlugin")
+        raise hooks.invalid("adapter_device", fault, _SAY_WHAT_THE_TABLE_SAYS)
+    _check_against_table(hooks, library, kernels)
     return library
+
+
+def _check_against_table(hooks: CheckedHooks, library: PluginLibrary, kernels: Sequence[KernelDescription]) -> None:
+    """What the hook says of accumulators sets error limits, and what it leaves out is judged by nobody."""
+    said = {_facts(kernel) for kernel in kernels}
+    table = {_facts(row) for row in library.kernels()}
+    for facts, fault in (
+        *((facts, "lists {}, which the library's table does not") for facts in sorted(said - table)),
+        *((facts, "leaves out {}, which the library's table has") for facts in sorted(table - said)),
+    ):
+        operator, dtype, signature, accumulator, _ = facts
+        kernel = f"{operator}/{dtype} ({signature}; accumulator {accumulator or 'none'})"
+        raise hooks.invalid("adapter_kernels", fault.format(kernel), _SAY_WHAT_THE_TABLE_SAYS)
+
+
+def _facts(kernel: KernelDescription) -> tuple[str, str, str, str, bool]:
+    return kernel.operator, kernel.dtype, kernel.signature, kernel.accumulator or "", kernel.fused
+
+
+_SAY_WHAT_THE_TABLE_SAYS = "return what the library's table says, e.g. through NativePlugin"
 
 
 def _kernels(hooks: CheckedHooks) -> tuple[KernelDescription, ...]:

@@ -58,6 +58,8 @@ class KernelRow(KernelDescription):
     registration: Registration = "not_mounted"
     refusal: str = ""
     """Why registration was refused: operator, expected and given signature."""
+    for_other_paddle: bool = False
+    """Refused, but it is what another supported release of Paddle wants; a refused kernel without this fits none."""
 
 
 class PluginLibrary:
@@ -195,6 +197,7 @@ class PluginLibrary:
             fused=bool(row.flags & _table.KERNEL_FUSED),
             registration=self._registration(row.registration, where),
             refusal=_decoded(row.refusal),
+            for_other_paddle=bool(row.flags & _table.KERNEL_OTHER_PADDLE),
         )
 
     def _dtype(self, code: int, where: str) -> str:

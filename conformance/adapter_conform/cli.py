@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from pathlib import Path
@@ -44,6 +45,13 @@ Files of an older run in DIR are kept under a name with its time.
 """
 
 
+def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
+    """Refuses NaN, which is in every range and would switch the clock off."""
+    if not math.isfinite(seconds):
+        raise click.BadParameter(f"{seconds} is no number of seconds.")
+    return seconds
+
+
 @click.group(
     invoke_without_command=True,
     epilog=_EPILOG,
@@ -77,6 +85,7 @@ Files of an older run in DIR are kept under a name with its time.
 @click.option(
     "--case-timeout",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
     default=DEFAULT_CASE_TIMEOUT,
     show_default=True,
     metavar="S",
@@ -178,7 +187,7 @@ def _main() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted before anything ran.", err=True)
         return ExitCode.INCONCLUSIVE
-    except Exception:
+    except (Exception, SystemExit):  # a plugin's or a suite's sys.exit(0) would be read as "conformant"
         traceback.print_exc()
         click.echo("Error: adapter-conform itself broke down; this says nothing about the plugin.", err=True)
         return ExitCode.INCONCLUSIVE

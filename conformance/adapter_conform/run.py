@@ -23,6 +23,7 @@ from adapter_conform.report.terminal import ProgressView, print_outcome
 from adapter_conform.states import ExitCode
 from adapter_conform.supervisor import Interruption, PoolEnd, Supervisor
 from adapter_conform.supervisor.describe import describe_host, describe_plugin
+from adapter_conform.supervisor.probe import probe_plugin
 from adapter_conform.waivers import WaiverBook, read_waivers
 
 if TYPE_CHECKING:
@@ -49,21 +50,22 @@ def run(options: RunOptions, console: Console) -> ExitCode:
     """
     suites = load_suites(options.suites)
     folder = OutputFolder(options.out)
-    with Interruption() as interruption:
-        started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
-        try:
-            plugin = _load_plugin(options, suites)
-            plan = make_plan(options, suites, plugin)
-            book = WaiverBook(read_waivers(plugin.waivers), started.date())
-            identity = describe_plugin(plugin)
-        except UsageProblem:
-            raise
-        except ConformError as error:
-            _prepare(folder, console)
-            result = _nothing_planned(options, suites, str(error), started)
-        else:
-            _prepare(folder, console)
-            _say_if_empty(options, suites, plugin, plan, console)
+    started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    try:  # Ctrl-C ends these at once: a plugin's hook may hang, and there is nothing to keep yet
+        plugin = _load_plugin(options, suites)
+        plan = make_plan(options, suites, plugin)
+        book = WaiverBook(read_waivers(plugin.waivers), started.date())
+        identity = describe_plugin(plugin)
+    except UsageProblem:
+        raise
+    except ConformError as error:
+        _prepare(folder, console)
+        result = _nothing_planned(options, suites, str(error), started)
+        _write(folder, result)
+    else:
+        _prepare(folder, console)
+        _say_if_empty(options, suites, plugin, plan, console)
+        with Interruption() as interruption:
             records, end = _execute(options, suites, plan, book, folder, interruption, console)
             result = RunResult(
                 options=options,
@@ -82,7 +84,7 @@ def run(options: RunOptions, console: Console) -> ExitCode:
                 stopped=end.stopped,
                 excluded=plan.excluded,
             )
-        _write(folder, result)
+            _write(folder, result)
     print_outcome(console, result, folder)
     return result.exit_code
 
@@ -95,6 +97,7 @@ def _load_plugin(options: RunOptions, suites: Sequence[LoadedSuite]) -> LoadedPl
     import adapter_sdk
     from adapter_sdk.errors import AdapterError, PluginNotFound
 
+    probe_plugin(options.plugin)
     try:
         return adapter_sdk.load(options.plugin)
     except PluginNotFound as error:

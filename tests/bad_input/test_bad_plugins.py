@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
+
 import pytest
-from conform_harness import Finished
+from adapter_conform.errors import ConformError
+from adapter_conform.supervisor.probe import probe_plugin
+from conform_harness import Finished, conform_command, conform_environment
 from plugin_sites import PluginSite
 
 HOOKS = {
@@ -69,6 +75,47 @@ def test_hook_that_raises(plugin_site: PluginSite) -> None:
         "acmechip.py:",
         "remedy:",
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("import sys; sys.exit(0)", "hook: adapter_device"),
+        ("import os; os._exit(0)", "loading plugin 'acmechip' ended its process: exit status 0"),
+        ("import ctypes; ctypes.string_at(0)", "loading plugin 'acmechip' ended its process: SIGSEGV"),
+        ("raise KeyboardInterrupt", "loading plugin 'acmechip' ended its process"),
+    ],
+    ids=["sys-exit", "os-exit", "segfault", "interrupt"],
+)
+def test_hook_that_ends_the_process(plugin_site: PluginSite, body: str, fault: str) -> None:
+    """Exit status 0 would be read as "conformant"."""
+    plugin_site.add("acmechip", _source(adapter_device=body))
+    run = _judge(plugin_site)
+    assert run.code == 3, run.stdout + run.stderr
+    assert run.summary["executed"] == 0
+    assert fault in " ".join(run.summary["plugin"]["error"].split())
+
+
+def test_hook_that_hangs_has_a_limit(plugin_site: PluginSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin_site.add("acmechip", _source(adapter_device="import time; time.sleep(600)"))
+    monkeypatch.setenv("PYTHONPATH", plugin_site.environment["PYTHONPATH"])
+    with pytest.raises(ConformError, match="loading plugin 'acmechip' did not end within 3 s"):
+        probe_plugin("acmechip", limit=3.0)
+
+
+def test_interrupt_ends_a_hook_that_hangs(plugin_site: PluginSite) -> None:
+    plugin_site.add("acmechip", _source(adapter_device="import time; time.sleep(600)"))
+    process = subprocess.Popen(
+        conform_command("--plugin", "acmechip", "--suite", "ops", "--out", str(plugin_site.build / "out")),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**conform_environment(), **plugin_site.environment},
+    )
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert "Interrupted before anything ran." in stderr
 
 
 def test_hook_of_the_wrong_type(plugin_site: PluginSite) -> None:

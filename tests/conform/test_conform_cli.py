@@ -48,6 +48,7 @@ def test_exit_code_and_verdict(conform: Conform, plugin: str, code: int, verdict
         (["--plugin", "bad-plan", "--suite", FAKE], "line 7"),
         (["--plugin", "pass", "--suite", FAKE, "--jobs", "0"], "--jobs"),
         (["--plugin", "pass", "--suite", FAKE, "--case-timeout", "0"], "--case-timeout"),
+        (["--plugin", "pass", "--suite", FAKE, "--case-timeout", "nan"], "no number of seconds"),
         (["--plugin", "pass", "--suite", FAKE, "--profile", "huge"], "--profile"),
         (["--plugin", "pass", "--replay", "no-such-file"], "no-such-file"),
         (["--plugin", "pass", "--nonsense"], "--nonsense"),

@@ -128,6 +128,20 @@ def _interrupted(folder: Path, plugin: str, number: signal.Signals) -> Finished:
     return Finished(process.returncode, stdout, stderr, out)
 
 
+def test_two_runs_do_not_share_a_folder(conform: Conform, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = conform_command("--plugin", "pass,slow:100", "--suite", FAKE, "--out", str(out))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=conform_environment()) as first:
+        _wait_for(lambda: (out / "results.jsonl").exists())
+        second = conform("pass", out=out)
+        first.send_signal(signal.SIGINT)
+    assert second.code == 2
+    assert "another run is still writing there" in second.stderr
+    assert first.returncode == 3
+    assert second.summary["planned"] == 101, "the first run's"
+    assert not list(out.glob("results*.json*.*")), "nothing was moved aside"
+
+
 def test_worker_leaves_when_the_supervisor_is_killed(
     conform: Conform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,14 +110,23 @@ class FakeSession:
     cards: int = 2
     registered: tuple[tuple[str, str], ...] = (("add", "float32"),)
     declared: tuple[tuple[str, str], ...] = (("add", "float32"),)
+    refusal: str = ""
+    """Why the SDK refused every declared kernel, each being another release's; empty where it registered them."""
     calls: dict[str, int] = field(default_factory=dict)
     device: str = "chip:0"
     selected: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        kernels = [SimpleNamespace(operator=o, dtype=d, accumulator=None) for o, d in self.declared]
+        foreign = bool(self.refusal)
+        state = {"registration": "refused" if foreign else "registered", "for_other_paddle": foreign}
+        kernels = [
+            SimpleNamespace(operator=o, dtype=d, accumulator=None, refusal=self.refusal, **state)
+            for o, d in self.declared
+        ]
         self.plugin = SimpleNamespace(name="chip", kernels=kernels)
-        self.library = SimpleNamespace(card_count=lambda: self.cards, features=frozenset[str]())
+        self.library = SimpleNamespace(
+            card_count=lambda: self.cards, features=frozenset[str](), kernels=lambda: kernels
+        )
         self.paddle = SimpleNamespace(
             base=SimpleNamespace(core=SimpleNamespace()),
             device=SimpleNamespace(synchronize=lambda device: None),
@@ -195,6 +204,13 @@ def test_a_kernel_that_is_neither_declared_nor_registered_makes_a_check_unsuppor
 def test_a_kernel_that_is_declared_and_not_registered_fails_a_check() -> None:
     outcome = judge(lambda bench: None, FakeSession(registered=()), kernels=("add/float32",))
     assert outcome.state is State.FAILED
+
+
+def test_a_kernel_that_is_for_other_releases_of_paddle_makes_a_check_unsupported() -> None:
+    session = FakeSession(registered=(), refusal="given x, expected y")
+    outcome = judge(lambda bench: None, session, kernels=("add/float32",))
+    assert outcome.state is State.UNSUPPORTED
+    assert "given x, expected y" in outcome.message
 
 
 @pytest.mark.parametrize(("operator", "state"), [("npu_identity", State.UNSUPPORTED), ("add", State.FAILED)])

@@ -114,6 +114,7 @@ def test_table_is_read(compile_plugin: Compile) -> None:
     assert (matmul.provenance, matmul.fused, matmul.registration) == ("own", False, "registered")
     assert (swiglu.accumulator, swiglu.provenance, swiglu.fused) == (None, "reference", True)
     assert (swiglu.registration, swiglu.refusal) == ("refused", "given x, expected y")
+    assert (matmul.for_other_paddle, swiglu.for_other_paddle) == (False, True)
 
 
 def test_calls_are_live_and_add_up_over_signatures(compile_plugin: Compile) -> None:
@@ -188,6 +189,41 @@ def test_library_is_found_by_name_without_a_list_of_files(site: Site, compile_pl
     installed = site.add_native("tinychip", compile_plugin())
     next(site.folder.glob("*.dist-info")).joinpath("RECORD").unlink()
     assert repr(NativePlugin.from_package("tinychip")) == f"NativePlugin({str(installed.resolve())!r})"
+
+
+@pytest.mark.parametrize(
+    ("hook", "fault"),
+    [
+        ("adapter_kernels(self): return base.adapter_kernels()[1:]", "leaves out matmul/float32"),
+        (
+            "adapter_kernels(self): return [replace(k, accumulator='bfloat16') for k in base.adapter_kernels()]",
+            "lists matmul/float32 .*accumulator bfloat16.*, which the library's table does not",
+        ),
+        (
+            "adapter_device(self): return replace(base.adapter_device(), device_type='other')",
+            "says device type 'other', .* says 'tinychip'",
+        ),
+    ],
+    ids=["kernel left out", "other accumulator", "other device type"],
+)
+def test_hooks_that_say_other_than_the_table_are_refused(
+    site: Site, compile_plugin: Compile, hook: str, fault: str
+) -> None:
+    site.add_native("tinychip", compile_plugin())
+    site.write(
+        "tinychip/__init__.py",
+        f"""
+        from dataclasses import replace
+        from adapter_sdk import NativePlugin, hookimpl
+        base = NativePlugin.from_package("tinychip")
+        class Plugin(NativePlugin):
+            @hookimpl
+            def {hook}
+        plugin = Plugin(base.adapter_device().library)
+        """,
+    )
+    with pytest.raises(PluginInvalid, match=fault):
+        load("tinychip")
 
 
 def test_mirror_has_the_compilers_layout(tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ enum { ADAPTER_PROVENANCE_OWN = 1, ADAPTER_PROVENANCE_REFERENCE = 2 };
 /* What became of a declared kernel when the library was mounted into Paddle. */
 enum { ADAPTER_NOT_MOUNTED = 0, ADAPTER_REGISTERED = 1, ADAPTER_REFUSED = 2 };
 
-/* Kernel row flags. */
-enum { ADAPTER_KERNEL_FUSED = 1u };
+/* Kernel row flags. The SDK sets OTHER_PADDLE on a refused kernel whose operator and signature are those of another
+ * known release; a refused kernel without it fits no Paddle at all. */
+enum { ADAPTER_KERNEL_FUSED = 1u, ADAPTER_KERNEL_OTHER_PADDLE = 2u };
 
 typedef struct AdapterKernelRow {
   uint32_t struct_size;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,18 +26,24 @@ class OutputFolder:
         self.junit = root / "junit.xml"
         self.html = root / "report.html"
         self.logs = root / "logs"
+        self._lock: int | None = None
 
     def prepare(self) -> list[Path]:
         """Makes the folder ready for a new run; returns where an older run's files were moved to, if there were any.
 
         Raises:
-            UsageProblem: it is a file, or not writable.
+            UsageProblem: it is a file, not writable, or another run is still at work in it.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._probe()
+            self._claim()
             moved = self._move_aside()
             self.logs.mkdir()
+        except BlockingIOError as error:
+            raise UsageProblem(
+                f"--out {self.root}: another run is still writing there\nWait for its end, or give another folder."
+            ) from error
         except FileExistsError as error:
             raise UsageProblem(
                 f"--out {self.root}: it, or a folder above it, is a file\nGive a folder with --out."
@@ -52,6 +59,12 @@ class OutputFolder:
         probe = self.root / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
+
+    def _claim(self) -> None:
+        """Locks the folder until this process ends: two runs in one folder would overwrite each other's reports."""
+        if self._lock is None:
+            self._lock = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _move_aside(self) -> list[Path]:
         present = [p for p in (self.records, self.summary, self.junit, self.html, self.logs) if p.exists()]
