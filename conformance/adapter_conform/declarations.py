@@ -1,13 +1,17 @@
-"""What a plugin declares about its kernels, as a table to look up."""
+"""What a plugin declares about its kernels, and why a kernel is not there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adapter_conform.states import State
+
 if TYPE_CHECKING:
+    from adapter_conform.session import Session
     from adapter_sdk.manager import LoadedPlugin
 
-__all__ = ["declared_kernels"]
+__all__ = ["absence", "declared_kernels"]
 
 
 def declared_kernels(plugin: LoadedPlugin) -> dict[tuple[str, str], str]:
@@ -16,3 +20,42 @@ def declared_kernels(plugin: LoadedPlugin) -> dict[tuple[str, str], str]:
     for kernel in plugin.kernels:
         table[kernel.operator, kernel.dtype] = kernel.accumulator or "undefined"
     return table
+
+
+def absence(session: Session, names: Sequence[str], dtype: str) -> tuple[State, str] | None:
+    """Why none of the kernels ``names`` is in Paddle's registry for ``dtype``; None when one is.
+
+    UNSUPPORTED where none is declared, and where those declared are for other releases of Paddle. A declared kernel
+    that is absent for any other reason is a broken promise: FAILED.
+    """
+    if any(session.is_registered(name, dtype) for name in names):
+        return None
+    declared = declared_kernels(session.plugin)
+    promised = [name for name in names if (name, dtype) in declared]
+    if not promised:
+        wanted = " or ".join(f"{name}/{dtype}" for name in names)
+        return (
+            State.UNSUPPORTED,
+            f"{wanted}: not declared by plugin {session.plugin.name!r}, and Paddle has none registered",
+        )
+    foreign = [_for_other_paddle(session, name, dtype) for name in promised]
+    if all(foreign):
+        return (
+            State.UNSUPPORTED,
+            f"{promised[0]}/{dtype}: plugin {session.plugin.name!r} brings it for other releases of Paddle; "
+            + "; ".join(foreign),
+        )
+    broken = promised[foreign.index("")]
+    return (
+        State.FAILED,
+        f"{broken}/{dtype} is declared by plugin {session.plugin.name!r}, but Paddle has "
+        f"no such kernel registered for {session.device}; see `adapter-sdk devices` for why it was refused",
+    )
+
+
+def _for_other_paddle(session: Session, operator: str, dtype: str) -> str:
+    """What registration said, where every row of the kernel was refused for being another release's; else empty."""
+    rows = [row for row in session.library.kernels() if (row.operator, row.dtype) == (operator, dtype)]
+    if not all(row.registration == "refused" and row.for_other_paddle for row in rows):
+        return ""
+    return "; ".join(dict.fromkeys(row.refusal for row in rows))

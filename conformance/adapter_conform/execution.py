@@ -38,7 +38,8 @@ class Run:
     aliasing: bool = True
     """Whether every output lies within the storage of an input."""
     gradients_alias: bool = True
-    """Whether every gradient lies within the storage of a gradient that flowed in."""
+    """Whether every gradient lies within the storage of a gradient as it reached an output: the one given to
+    ``paddle.grad``, or, on Paddle 3.0, the copy that Paddle makes of it on the device."""
     materialised: set[str] = field(default_factory=set)
     """Dtypes of strided outputs, which the device had to make contiguous before they could be read."""
     gradients_materialised: set[str] = field(default_factory=set)
@@ -79,7 +80,7 @@ def execute(
         run.forward = _counts(calls, static)
         _read_outputs(session, run, tensors)
         if cotangents:
-            _run_backward(session, run, tensors, cotangents, static)
+            _run_backward(session, run, spec, tensors, cotangents, static)
     run.changed = _changed_inputs(spec, inputs, tensors)
     return run
 
@@ -119,18 +120,33 @@ def _all_within(views: Sequence[Any], owners: Sequence[Any]) -> bool:
     return all(any(start <= view.data_ptr() < end for start, end in spans) for view in views if view.size)
 
 
+def _record_arrivals(outputs: Sequence[Any]) -> list[Any]:
+    """A list that fills with the gradients of ``outputs`` when backward reaches them; holding them keeps their storage
+    from being handed out again."""
+    arrived: list[Any] = []
+    for output in outputs:
+        output.register_hook(arrived.append)  # append gives None, which leaves the gradient as it is
+    return arrived
+
+
 def _run_backward(
-    session: Session, run: Run, tensors: Sequence[Any], cotangents: Sequence[Array | None], static: bool
+    session: Session,
+    run: Run,
+    spec: OperatorSpec,
+    tensors: Sequence[Any],
+    cotangents: Sequence[Array | None],
+    static: bool,
 ) -> None:
     paddle = session.paddle
     pairs = [(output, item) for output, item in zip(run.outputs, cotangents, strict=True) if item is not None]
     flowing = [to_tensor(paddle, item) for _, item in pairs]
     wanted = [tensor for tensor in tensors if not tensor.stop_gradient]
+    arrived = _record_arrivals([output for output, _ in pairs]) if spec.view and not static else []
     with session.watch() as calls:
         gradients = paddle.grad([output for output, _ in pairs], wanted, flowing, allow_unused=True)
     run.backward = _counts(calls, static)
     present = [gradient for gradient in gradients if gradient is not None]
-    run.gradients_alias = _all_within(present, flowing)
+    run.gradients_alias = _all_within(present, [*flowing, *arrived])
     with session.watch() as calls:
         arrays = [None if item is None else _read(item, run.gradients_materialised) for item in gradients]
     for key, count in calls.total().items():

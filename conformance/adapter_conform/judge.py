@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adapter_conform.cases import GateFigure, Outcome
 from adapter_conform.catalogue.bounds import Array
 from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
-from adapter_conform.declarations import declared_kernels
+from adapter_conform.declarations import absence, declared_kernels
 from adapter_conform.execution import Run, execute
 from adapter_conform.expectation import Expectation
 from adapter_conform.states import State
@@ -69,21 +69,11 @@ def judge_call(
 
 def _unavailable(session: Session, kernels: Sequence[Kernel]) -> Outcome | None:
     """The outcome when a needed kernel is not there at all; None when all are."""
-    declared = declared_kernels(session.plugin)
     for kernel in kernels:
-        if any(session.is_registered(name, kernel.dtype) for name in kernel.names):
-            continue
-        promised = [name for name in kernel.names if (name, kernel.dtype) in declared]
-        if promised:
-            return Outcome(
-                State.FAILED,
-                message=f"{promised[0]}/{kernel.dtype} is declared by plugin {session.plugin.name!r}, but Paddle has "
-                f"no such kernel registered for {session.device}; see `adapter-sdk devices` for why it was refused",
-            )
-        return Outcome(
-            State.UNSUPPORTED,
-            message=f"{kernel}: not declared by plugin {session.plugin.name!r}, and Paddle has none registered",
-        )
+        found = absence(session, kernel.names, kernel.dtype)
+        if found is not None:
+            state, why = found
+            return Outcome(state, message=why)
     return None
 
 

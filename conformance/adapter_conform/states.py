@@ -20,7 +20,7 @@ class State(str, Enum):
     HUNG = "hung"
     """No answer within the case's time limit; the worker was killed."""
     UNSUPPORTED = "unsupported"
-    """The plugin declares no such kernel and Paddle has none registered."""
+    """Paddle has no such kernel registered, and the plugin declares none, or one for other releases of Paddle only."""
     WAIVED = "waived"
     """Failed, and a waiver of the plugin that has not expired covers it."""
     FELL_BACK = "fell_back"

@@ -24,6 +24,7 @@ void no_args_definition(const PD_KernelKey*, PD_Kernel*) {}
 void refuse(Kernel& kernel, const std::string& reason) {
   kernel.row.registration = ADAPTER_REFUSED;
   kernel.row.refusal = (new std::string(reason))->c_str();  // read by tools for as long as the library lives
+  if (fits_a_release(kernel.row.operator_name, kernel.signature)) kernel.row.flags |= ADAPTER_KERNEL_OTHER_PADDLE;
 }
 
 // "" when the signature fits.

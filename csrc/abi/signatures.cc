@@ -103,6 +103,12 @@ SignatureCheck check_signature(PaddleVersion version, std::string_view op, std::
   return normalised(given) == *signature ? SignatureCheck::fits : SignatureCheck::differs;
 }
 
+bool fits_a_release(std::string_view op, std::string_view given) {
+  return std::any_of(std::begin(kVersions), std::end(kVersions), [&](const PaddleVersion& version) {
+    return check_signature(version, op, given, nullptr) == SignatureCheck::fits;
+  });
+}
+
 void for_each_signature(PaddleVersion version,
                         void (*visit)(std::string_view op, std::string_view signature, void* user), void* user) {
   const size_t index = known_index(version);

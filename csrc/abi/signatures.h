@@ -28,6 +28,9 @@ std::optional<std::string_view> find_signature(PaddleVersion version, std::strin
 SignatureCheck check_signature(PaddleVersion version, std::string_view op, std::string_view given,
                                std::string* expected);
 
+// Whether any known release calls `op` with the signature `given`.
+bool fits_a_release(std::string_view op, std::string_view given);
+
 // Releases that know a kernel `op`, "3.0.0, 3.1.0"; empty if none does. For messages about an absent kernel.
 std::string versions_with(std::string_view op);
 

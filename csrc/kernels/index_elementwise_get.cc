@@ -1,4 +1,4 @@
-// x[index...]: what Paddle calls for indexing with integer tensors (since 3.1; this signature since 3.2).
+// x[index...]: what Paddle calls for indexing with integer tensors (since 3.1.1).
 #include <algorithm>
 #include <vector>
 
@@ -107,7 +107,28 @@ void index_elementwise_get_grad(Context& ctx, const Tensor& x, const TensorList&
   });
 }
 
+// Paddle 3.1.1 has no is_combined.
+template <typename T>
+void index_elementwise_get_3_1_1(Context& ctx, const Tensor& x, const TensorList& index,
+                                 const std::vector<int64_t>& input_dims, const std::vector<int64_t>& input_strides,
+                                 const std::vector<int64_t>& index_dims, const std::vector<int64_t>& index_strides,
+                                 int64_t slice_offset, bool accumulate, Output& out) {
+  index_elementwise_get<T>(ctx, x, index, input_dims, input_strides, index_dims, index_strides, slice_offset,
+                           accumulate, false, out);
+}
+
+template <typename T>
+void index_elementwise_get_grad_3_1_1(Context& ctx, const Tensor& x, const TensorList& index, const Tensor& out_grad,
+                                      const std::vector<int64_t>& input_dims, const std::vector<int64_t>& input_strides,
+                                      const std::vector<int64_t>& index_dims, const std::vector<int64_t>& index_strides,
+                                      int64_t slice_offset, bool accumulate, Output& x_grad) {
+  index_elementwise_get_grad<T>(ctx, x, index, out_grad, input_dims, input_strides, index_dims, index_strides,
+                                slice_offset, accumulate, false, x_grad);
+}
+
 ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get, none, float, double, int32_t, int64_t, bool)
 ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get_3_1_1, none, float, double, int32_t, int64_t, bool)
+ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad_3_1_1, f64, float, double, int32_t, int64_t)
 
 }  // namespace adapter::kernels

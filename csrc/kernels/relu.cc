@@ -28,9 +28,22 @@ void leaky_relu_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, doub
   unary_grad<T>(ctx, x, out_grad, x_grad, [=](T v, T g) { return v < 0 ? slope * g : g; });
 }
 
+// Up to Paddle 3.2 the slope comes as a float.
+template <typename T>
+void leaky_relu_3_0(Context& ctx, const Tensor& x, float alpha, Output& out) {
+  leaky_relu<T>(ctx, x, alpha, out);
+}
+
+template <typename T>
+void leaky_relu_grad_3_0(Context& ctx, const Tensor& x, const Tensor& out_grad, float alpha, Output& x_grad) {
+  leaky_relu_grad<T>(ctx, x, out_grad, alpha, x_grad);
+}
+
 ADAPTER_KERNEL("relu", relu, none, float, double)
 ADAPTER_KERNEL("relu_grad", relu_grad, none, float, double)
 ADAPTER_KERNEL("leaky_relu", leaky_relu, none, float, double)
 ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad, none, float, double)
+ADAPTER_KERNEL("leaky_relu", leaky_relu_3_0, none, float, double)
+ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad_3_0, none, float, double)
 
 }  // namespace adapter::kernels

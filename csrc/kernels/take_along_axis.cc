@@ -1,34 +1,9 @@
 // One element of x per index, its position along an axis: take_along_axis, and index_sample, which is the same along
 // axis 1 of a matrix.
-#include "adapter_sdk/host/strided.h"
 #include "adapter_sdk/kernel.h"
-#include "rows.h"
+#include "places.h"
 
 namespace adapter::kernels {
-
-// Calls move(place in the index, place in x) for every index.
-template <typename Index, typename Move>
-void each_place(const char* kernel, const Shape& x, const Shape& index, int axis, const Index* positions, Move&& move) {
-  Shape strides = host::contiguous_strides(x);
-  const int64_t step = strides[axis];
-  strides[axis] = 0;  // the position along this axis comes from the index
-  const host::Walk<2> walk(index, {host::contiguous_strides(index), strides});
-  walk.rows([&](const std::array<int64_t, 2>& o, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t k = o[0] + i * walk.inner_stride(0);
-      const int64_t row = checked_row(kernel, static_cast<int64_t>(positions[k]), k, x[axis]);
-      move(k, o[1] + i * walk.inner_stride(1) + row * step);
-    }
-  });
-}
-
-inline void check_index_shape(const char* kernel, const Shape& x, const Shape& index, int axis) {
-  bool fits = x.rank == index.rank;
-  for (int i = 0; fits && i < x.rank; ++i) fits = i == axis || index[i] <= x[i];
-  if (!fits)
-    throw InvalidArgument(std::string(kernel) + ": an index of shape " + to_string(index) +
-                          " reaches outside a tensor of shape " + to_string(x));
-}
 
 template <typename T>
 void take_places(Context& ctx, const char* kernel, const Tensor& x, const Tensor& index, int axis, Output& out) {

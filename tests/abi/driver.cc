@@ -65,6 +65,8 @@ void run(int argc, char** argv) {
   if (command == "all" && argc == 3) return all(argv[2]);
   if (command == "known") return static_cast<void>(std::puts(abi::known_versions().c_str()));
   if (command == "with" && argc == 3) return static_cast<void>(std::puts(abi::versions_with(argv[2]).c_str()));
+  if (command == "anywhere" && argc == 4)
+    return static_cast<void>(std::puts(abi::fits_a_release(argv[2], argv[3]) ? "yes" : "no"));
   if (command == "parse" && argc == 3) return print_version(abi::parse_version(argv[2]), argv[2]);
   if (command == "running") return running(argc > 2 ? argv[2] : nullptr);
   if (command == "layout" && argc == 3) return layout(argv[2]);

@@ -68,6 +68,20 @@ def test_drift_between_releases(driver: Driver, op: str, given: str, fits: str, 
 
 
 @pytest.mark.parametrize(
+    ("op", "given", "answer"),
+    [
+        ("leaky_relu", "Tensor|float|Tensor", "yes"),
+        ("leaky_relu", "Tensor|double|Tensor", "yes"),
+        ("leaky_relu", "Tensor|bool|Tensor", "no"),
+        ("masked_fill", "Tensor,Tensor,Tensor||Tensor", "yes"),
+        ("no_such_kernel", "Tensor||Tensor", "no"),
+    ],
+)
+def test_whether_any_release_wants_it(driver: Driver, op: str, given: str, answer: str) -> None:
+    assert driver("anywhere", op, given) == answer
+
+
+@pytest.mark.parametrize(
     "given",
     [
         "Tensor,Tensor||Tensor",  # an input short

@@ -106,6 +106,23 @@ def test_corner_cases_come_first_and_all_inputs_can_be_made(spec: catalogue.Oper
             assert all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(arrays, again, strict=True))
 
 
+@pytest.mark.parametrize("name", ["add", "multiply", "maximum", "minimum", "abs", "softmax"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_smoke_draws_nan_and_infinities(name: str, seed: int) -> None:
+    """Without them a kernel that swallows NaN would pass."""
+    examples = draw(catalogue.get(name), "float32", EXAMPLES["smoke"][0], seed)
+    (special,) = [item for item in examples if item["inputs"][0]["regime"] == "special" and item["inputs"][0]["shape"]]
+    for array in make_inputs(special, "float32"):
+        assert array.size >= 3
+        assert np.isnan(array).any()
+        assert {np.inf, -np.inf} <= set(array.reshape(-1).tolist())
+        assert (np.signbit(array) & (array == 0)).any()
+
+
+def test_no_special_values_on_top_where_whole_numbers_are_drawn() -> None:
+    assert len(draw(catalogue.get("abs"), "int64", 1, 0)) == 1
+
+
 def test_probe_inputs_are_small_whole_numbers() -> None:
     for name in ("sum", "mean", "matmul", "bmm", "cumsum"):
         probes = [item for item in draw(catalogue.get(name), "float32", 10, 0) if item.get("probe")]

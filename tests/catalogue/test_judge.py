@@ -24,6 +24,7 @@ class Tensor:
     def __init__(self, array: Array, place: str = "Place(chip:0)") -> None:
         self.array, self.place, self.stop_gradient = array, place, True
         self.dtype, self.size = f"paddle.{array.dtype.name}", array.size
+        self.hooks: list[Callable[[Tensor], None]] = []
 
     def numpy(self) -> Array:
         return self.array.copy()
@@ -33,6 +34,9 @@ class Tensor:
 
     def is_contiguous(self) -> bool:
         return bool(self.array.flags.c_contiguous)
+
+    def register_hook(self, hook: Callable[[Tensor], None]) -> None:
+        self.hooks.append(hook)
 
     def contiguous(self) -> Tensor:
         return Tensor(np.ascontiguousarray(self.array))
@@ -48,10 +52,18 @@ class Chip:
         self.device, self.seed = "chip:0", 0
         self.registered = {("double", "float32"), ("double_grad", "float32")}
         declared = [
-            SimpleNamespace(operator=name, dtype=dtype, accumulator="undefined") for name, dtype in self.registered
+            SimpleNamespace(
+                operator=name,
+                dtype=dtype,
+                accumulator="undefined",
+                registration="registered",
+                refusal="",
+                for_other_paddle=False,
+            )
+            for name, dtype in self.registered
         ]
         self.plugin = SimpleNamespace(name="chip", kernels=declared)
-        self.library = SimpleNamespace(set_checks=self.remember, checks=[])
+        self.library = SimpleNamespace(set_checks=self.remember, checks=[], kernels=lambda: self.plugin.kernels)
         self.paddle = SimpleNamespace(to_tensor=lambda array: Tensor(np.array(array)), grad=self.grad)
         self.batches = [counted, "", counted_backward, ""]
         self.gradient_factor = 2.0
@@ -210,6 +222,35 @@ def test_declared_but_not_registered_fails() -> None:
     assert "double_grad/float32 is declared" in outcome.message
 
 
+def refused(chip: Chip, operator: str, refusal: str, for_other_paddle: bool) -> Chip:
+    """``chip``, with the row of ``operator`` refused by the SDK when Paddle mounted the library."""
+    chip.registered.discard((operator, "float32"))
+    (row,) = [row for row in chip.plugin.kernels if row.operator == operator]
+    row.registration, row.refusal, row.for_other_paddle = "refused", refusal, for_other_paddle
+    return chip
+
+
+def test_a_kernel_for_other_releases_of_paddle_is_unsupported_with_the_refusal() -> None:
+    outcome = judge(refused(Chip(), "double", "this Paddle has no operator kernel double", True))
+    assert outcome.state is State.UNSUPPORTED
+    assert "brings it for other releases of Paddle; this Paddle has no operator kernel double" in outcome.message
+    gradient = judge(refused(Chip(), "double_grad", "given x, expected y", True))
+    assert gradient.state is State.UNSUPPORTED
+    assert gradient.message.startswith("the forward call passed; double_grad/float32")
+    assert "given x, expected y" in gradient.message
+
+
+def test_a_refused_kernel_that_fits_no_paddle_fails() -> None:
+    assert judge(refused(Chip(), "double", "given x, expected y", False)).state is State.FAILED
+
+
+def test_one_broken_row_among_those_for_other_releases_fails() -> None:
+    chip = refused(Chip(), "double", "given x, expected y", True)
+    (row,) = [row for row in chip.plugin.kernels if row.operator == "double"]
+    chip.plugin.kernels.append(SimpleNamespace(**{**vars(row), "for_other_paddle": False}))
+    assert judge(chip).state is State.FAILED
+
+
 PADDLE_SAYS = (
     "(NotFound) The kernel with key (chip, Undefined(AnyLayout), float32) of kernel `{}` is not registered. "
     "Selected wrong Backend `chip`."
@@ -237,6 +278,25 @@ def test_a_view_is_proved_by_its_address() -> None:
     assert outcome.executed_on == "chip:0"
     copied = judge(Chip(counted=""), lambda x: Tensor(x.array[1:].copy()), **view)
     assert copied.state is State.FELL_BACK
+
+
+@pytest.mark.parametrize(("source", "state"), [("arrived", State.PASSED), ("anew", State.FELL_BACK)])
+def test_the_gradient_of_a_view_is_proved_by_the_gradient_that_arrived(source: str, state: State) -> None:
+    """Paddle 3.0 copies the gradient that is given to paddle.grad: the view's own then lies in that copy."""
+
+    class Chip30(Chip):
+        def grad(self, outputs: Any, inputs: Any, flowing: Any, allow_unused: bool) -> list[Tensor]:
+            copy = Tensor(flowing[0].array.copy())
+            for hook in outputs[0].hooks:
+                hook(copy)
+            return [Tensor((copy.array if source == "arrived" else copy.array.copy()).reshape(X.shape))]
+
+    def flat(x: Tensor) -> Tensor:
+        return Tensor(x.array.reshape(-1))
+
+    gradient = lambda x, out, d, a: [move(lambda g: g.reshape(X.shape), d[0])]  # noqa: E731
+    view = {"view": True, "gradient": gradient, "oracle": lambda x, a: [move(np.ravel, x[0])]}
+    assert judge(Chip30(counted="", counted_backward=""), flat, **view).state is state
 
 
 def test_a_strided_view_must_be_made_contiguous_by_the_device() -> None:

@@ -92,6 +92,14 @@ def test_wrong_numbers_are_caught_wherever_they_are(numbers: Finished, fault: st
         assert "out0" in record["message"]
 
 
+def test_a_swallowed_nan_is_caught_under_smoke(run_with_faults: RunWithFaults) -> None:
+    operators = ["maximum", "minimum", "add", "multiply", "abs", "softmax"]
+    plan = ",".join(f"nan_swallowed:{operator}/float32" for operator in operators)
+    run = run_with_faults(plan, "--profile", "smoke", "-k", _expression(operators, "eager"))
+    for operator in operators:
+        _caught(run, "nan_swallowed", operator)
+
+
 @pytest.mark.parametrize("fault", CALLS)
 def test_broken_calls_are_caught_and_name_the_kernel(calls: Finished, fault: str) -> None:
     operator, words = CALLS[fault]

@@ -37,6 +37,7 @@ __all__ = [
     "Tracked",
     "amax",
     "amin",
+    "arctan",
     "argselect",
     "cos",
     "dot",
@@ -79,6 +80,7 @@ ULPS = {
     "rsqrt": 2.0,
     "sin": 4.0,
     "cos": 4.0,
+    "atan": 5.0,
     "tanh": 5.0,
     "erf": 16.0,
     "pow": 16.0,
@@ -276,6 +278,10 @@ def sin(x: Tracked) -> Tracked:
 
 def cos(x: Tracked) -> Tracked:
     return function(x, np.cos, lambda v, _: np.sin(v), ULPS["cos"])
+
+
+def arctan(x: Tracked) -> Tracked:
+    return function(x, np.arctan, lambda v, _: 1 / (1 + v * v), ULPS["atan"])
 
 
 def tanh(x: Tracked) -> Tracked:

@@ -13,10 +13,21 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
 from adapter_conform.catalogue._plain_provider import BACKEND, reseed
+from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Description, OperatorSpec
 from adapter_conform.catalogue.values import InputDescription, describe, tensor
 
-__all__ = ["SHAPES", "binary", "binary_corners", "draw", "seeds", "shapes", "unary", "unary_corners"]
+__all__ = [
+    "SHAPES",
+    "and_special",
+    "binary",
+    "binary_corners",
+    "draw",
+    "seeds",
+    "shapes",
+    "unary",
+    "unary_corners",
+]
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (), (7, 13), (0, 4), (1,), (2, 1, 3, 1), (1031,), (2, 64, 128))
 """Corner shapes: plain, 0-D, odd and prime sides, zero-size, size one, unit sides, long and prime, LLaMA-like."""
@@ -26,20 +37,26 @@ def draw(spec: OperatorSpec, dtype: str, count: int, seed: int) -> list[Descript
     """``count`` examples of ``spec`` for ``dtype``: its corner cases, then drawn ones, without repetition.
 
     The seed picks both what is drawn and the values of the inputs. A small strategy may give fewer than ``count``.
+    Where none of them holds NaN and infinities although a further corner case does, that one comes on top.
     """
     own = zlib.crc32(f"{spec.name}/{dtype}".encode()) ^ (seed * 2654435761 % 2**32)
-    chosen: list[Description] = []
+    candidates: list[Description] = []
     known: set[str] = set()
     for description in [*spec.corners(dtype), *_generated(spec.name, dtype, count, own)]:
         text = json.dumps(description, sort_keys=True)
         if text in known or not _fits(description, dtype):
             continue
         known.add(text)
-        numbered = {**description, "seed": (own + 7919 * len(chosen)) % 2**31}
-        chosen.append(numbered)
-        if len(chosen) == count:
-            break
-    return chosen
+        candidates.append(description)
+    chosen = candidates[:count]
+    if is_float(dtype) and not any(map(_is_special, chosen)):
+        chosen += [description for description in candidates[count:] if _is_special(description)][:1]
+    return [{**description, "seed": (own + 7919 * i) % 2**31} for i, description in enumerate(chosen)]
+
+
+def _is_special(description: Description) -> bool:
+    """Whether an input holds NaN and both infinities: tensors of the special regime do from three elements on."""
+    return any(item["regime"] == "special" and math.prod(item["shape"]) >= 3 for item in description["inputs"])
 
 
 def _fits(description: Description, dtype: str) -> bool:
@@ -151,3 +168,11 @@ def binary_corners(
     return lambda dtype: [
         describe(tensor(first, left), tensor(second, right), **attributes) for first, second in BROADCASTS
     ]
+
+
+def and_special(
+    corners: Callable[[str], list[Description]], *shapes_: Sequence[int], **attributes: Any
+) -> Callable[[str], list[Description]]:
+    """``corners`` and one more for floating dtypes: inputs of these shapes with NaN, infinities and zeros in them."""
+    special = describe(*[tensor(shape, "special") for shape in shapes_], **attributes)
+    return lambda dtype: [*corners(dtype), *([special] if is_float(dtype) else [])]

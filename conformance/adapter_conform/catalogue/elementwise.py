@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Operand, value_of
-from adapter_conform.catalogue.draw import binary, binary_corners, shapes, unary, unary_corners
+from adapter_conform.catalogue.draw import and_special, binary, binary_corners, shapes, unary, unary_corners
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec, kernel
 from adapter_conform.catalogue.values import describe, tensor
@@ -54,7 +54,7 @@ register(
         gradient=_both(lambda x, y, out, d: d, lambda x, y, out, d: d),
         kind=Kind.ELEMENTWISE,
         examples=binary(),
-        corners=binary_corners(),
+        corners=and_special(binary_corners(), (5, 7), (5, 7)),
         dtypes=NUMBERS,
         aliases=("paddle.add", "paddle.Tensor.__add__", "paddle.Tensor.__radd__", "paddle.Tensor.add"),
     )
@@ -82,7 +82,7 @@ register(
         gradient=_both(lambda x, y, out, d: d * y, lambda x, y, out, d: d * x),
         kind=Kind.ELEMENTWISE,
         examples=binary(),
-        corners=binary_corners(),
+        corners=and_special(binary_corners(), (5, 7), (5, 7)),
         dtypes=NUMBERS,
         aliases=("paddle.multiply", "paddle.Tensor.__mul__", "paddle.Tensor.__rmul__", "paddle.Tensor.multiply"),
     )
@@ -112,7 +112,7 @@ register(
         ),
         kind=Kind.EXACT,
         examples=binary(),
-        corners=binary_corners(),
+        corners=and_special(binary_corners(), (5, 7), (5, 7)),
         dtypes=NUMBERS,
         aliases=("paddle.maximum",),
     )
@@ -129,7 +129,7 @@ register(
         ),
         kind=Kind.EXACT,
         examples=binary(),
-        corners=binary_corners(),
+        corners=and_special(binary_corners(), (5, 7), (5, 7)),
         dtypes=NUMBERS,
         aliases=("paddle.minimum",),
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
+from adapter_conform.catalogue.draw import and_special
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
@@ -242,6 +243,8 @@ def log_softmax_of(x: Tracked, axis: int) -> Tracked:
     return shifted - b.log(b.total(b.exp(shifted), (axis,), True))
 
 
+_SOFTMAX = _along_axis(("normal", "masked"))
+
 register(
     OperatorSpec(
         name="softmax",
@@ -250,7 +253,8 @@ register(
         gradient=lambda x, out, d, a: [out[0] * (d[0] - b.total(d[0] * out[0], (a["axis"],), True))],
         kind=Kind.REDUCTION,
         aliases=("paddle.nn.functional.softmax",),
-        **_along_axis(("normal", "masked")),
+        examples=_SOFTMAX["examples"],
+        corners=and_special(_SOFTMAX["corners"], (9, 4), axis=-1),
     )
 )
 

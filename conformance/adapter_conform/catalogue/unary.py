@@ -92,6 +92,7 @@ _pointwise("rsqrt", "rsqrt", b.inverse_root, lambda x, y, d: d * -0.5 * y * y * 
 _pointwise("square", "square", lambda x: x * x, lambda x, y, d: d * 2.0 * x, ("normal",))
 _pointwise("sin", "sin", b.sin, lambda x, y, d: d * b.cos(x), ("unit", "normal"))
 _pointwise("cos", "cos", b.cos, lambda x, y, d: -(d * b.sin(x)), ("unit", "normal"))
+_pointwise("atan", "atan", b.arctan, lambda x, y, d: d / (1.0 + x * x), ("unit", "normal"))
 _pointwise("tanh", "tanh", b.tanh, lambda x, y, d: d * (1.0 - y * y), ("unit", "normal"))
 _pointwise("sigmoid", "nn.functional.sigmoid", sigmoid, lambda x, y, d: d * y * (1.0 - y), ("normal",))
 _pointwise("silu", "nn.functional.silu", lambda x: x * sigmoid(x), lambda x, y, d: _silu_gradient(x, d), ("normal",))

@@ -64,10 +64,15 @@ def _wide(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescri
 
 
 def _special(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
-    """Normal numbers with NaN, infinities, zeros of both signs and halves among them."""
+    """Normal numbers with NaN, infinities, zeros of both signs and halves among them; from three elements on, NaN and
+    both infinities are there for certain, from four on also -0."""
     values = generator.standard_normal(shape)
-    specials = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, -0.5, 1.5, 2.5])
-    return np.where(generator.random(shape) < 0.4, generator.choice(specials, shape), values)
+    specials = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 0.5, -0.5, 1.5, 2.5])
+    values = np.where(generator.random(shape) < 0.4, generator.choice(specials, shape), values)
+    if values.size >= 3:
+        places = generator.permutation(values.size)[:4]
+        values.flat[places] = specials[: places.size]
+    return values
 
 
 def _masked(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapter_conform.cases import Case, Outcome
-from adapter_conform.declarations import declared_kernels
+from adapter_conform.declarations import absence
 from adapter_conform.runtime import CHECKS, Check
 from adapter_conform.runtime.bench import Bench
 from adapter_conform.runtime.check import ANY
@@ -81,16 +81,11 @@ def _unavailable(check: Check, dtype: str, session: Session) -> Outcome | None:
     cards = session.library.card_count()
     if cards < check.cards:
         return Outcome(State.UNSUPPORTED, message=f"takes {check.cards} cards; this machine has {cards}")
-    declared = declared_kernels(session.plugin)
     for kernel in check.kernels:
         operator, kernel_dtype = kernel.format(dtype).split("/")
-        if session.is_registered(operator, kernel_dtype):
-            continue
-        if (operator, kernel_dtype) in declared:
-            message = f"{operator}/{kernel_dtype} is declared, but Paddle has no such kernel registered"
-            return Outcome(State.FAILED, message=f"{message}; see `adapter-sdk devices` for why it was refused")
-        message = f"takes the kernel {operator}/{kernel_dtype}: not declared, and Paddle has none registered"
-        return Outcome(State.UNSUPPORTED, message=message)
+        found = absence(session, [operator], kernel_dtype)
+        if found is not None:
+            return Outcome(found[0], message=f"takes the kernel {found[1]}")
     return None
 
 
@@ -106,8 +101,7 @@ def _run(check: Check, bench: Bench) -> Outcome:
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         absent = _absent_kernel(bench.session, error)
         if absent is not None:
-            message = f"Paddle asks for the kernel {absent}: not declared, and none registered"
-            return Outcome(State.UNSUPPORTED, message=message, details=_details(bench))
+            return Outcome(State.UNSUPPORTED, message=f"Paddle asks for {absent}", details=_details(bench))
         text = "\n".join(line for line in str(error).splitlines() if line.strip())[-1500:]
         outcome = _failed(bench, f"unexpected {type(error).__name__}: {text}")
         outcome.details["trace"] = "".join(traceback.format_exception(error))[-8000:]
@@ -126,14 +120,13 @@ def _run(check: Check, bench: Bench) -> Outcome:
 
 
 def _absent_kernel(session: Session, error: Exception) -> str | None:
-    """The kernel whose lack an error is about, when the plugin does not declare it either; else None.
+    """What is said of the kernel whose lack an error is about, when the plugin does not promise it; else None.
 
     Releases of Paddle differ in what they make out of kernels: before 3.3, ``paddle.save`` takes ``npu_identity``.
     """
     found = _NO_KERNEL.search(str(error))
-    if found is None or (found["operator"], found["dtype"]) in declared_kernels(session.plugin):
-        return None
-    return f"{found['operator']}/{found['dtype']}"
+    lacking = None if found is None else absence(session, [found["operator"]], found["dtype"])
+    return lacking[1] if lacking is not None and lacking[0] is State.UNSUPPORTED else None
 
 
 def _failed(bench: Bench, message: str) -> Outcome:

@@ -21,17 +21,17 @@ void unary(Context& ctx, const Tensor& x, Output& output, Op op) {
 template <typename In, typename Out, typename Op>
 void binary(Context& ctx, const Tensor& x, const Tensor& y, Output& output, Op op) {
   if (!output.shape.known()) ctx.resize(output, broadcast_shape(x.shape, y.shape));
-  const Shape space = output.shape;
   Out* r = out<Out>(ctx, output);
   const In* a = in<In>(x);
   const In* b = in<In>(y);
   if (x.shape == y.shape) {
-    const int64_t n = space.numel();
+    const int64_t n = x.numel();
     launch(ctx, [=] {
       for (int64_t i = 0; i < n; ++i) r[i] = op(a[i], b[i]);
     });
     return;
   }
+  const Shape space = output.shape;
   const Walk<3> walk(space,
                      {contiguous_strides(space), broadcast_strides(x.shape, space), broadcast_strides(y.shape, space)});
   launch(ctx, [=] {

@@ -1,0 +1,32 @@
+#include <cmath>
+
+#include "adapter_sdk/host/access.h"
+#include "adapter_sdk/kernel.h"
+#include "philox.h"
+
+namespace adapter::kernels {
+
+// Uniform in [low, high). Rounding to T could give `high` itself, which is moved to its neighbour.
+template <typename T>
+void uniform(Context& ctx, const IntArray& shape, DType /*dtype*/, const Scalar& low, const Scalar& high, int32_t seed,
+             Output& out) {
+  const T first = low.to<T>(), end = high.to<T>();
+  if (!(first <= end))
+    throw InvalidArgument("uniform: the lower limit " + std::to_string(first) + " exceeds the upper limit " +
+                          std::to_string(end));
+  ctx.resize(out, Shape(shape));
+  T* r = host::out<T>(ctx, out);
+  const int64_t n = out.numel();
+  const T last = first < end ? std::nextafter(end, first) : end;
+  const double origin = first, width = static_cast<double>(end) - origin;
+  host::launch(ctx, [=, draw = next_draw(ctx, seed)] {
+    for (int64_t i = 0; i < n; ++i) {
+      const T value = static_cast<T>(origin + width * draw.unit(i));
+      r[i] = value < end ? value : last;
+    }
+  });
+}
+
+ADAPTER_KERNEL("uniform", uniform, none, float, double)
+
+}  // namespace adapter::kernels
