@@ -58,7 +58,8 @@ def _cumprod_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a:
     result = _stacked(grads, a["axis"])
     ahead = _columns(d[0] * out[0], a["axis"])[::-1]
     quotient = b.move(lambda v: np.flip(v, a["axis"]), b.running_sum(_stacked(ahead, a["axis"]), a["axis"])) / x[0]
-    return [Tracked(result.value, result.arithmetic, np.maximum(result.error, quotient.error))]
+    errors = [error for error in (result.error, quotient.error) if error is not None]  # None: exact
+    return [Tracked(result.value, result.arithmetic, np.maximum.reduce(errors) if errors else None)]
 
 
 def _cumprod_case(shape: Sequence[int], axis: int, probe: bool = False) -> Description:
