@@ -132,8 +132,8 @@ def adapter_kernels() -> Sequence[KernelDescription]:
     for each signature. Operators that Paddle serves as views of device memory (reshape, slice...) need no kernel.
 
     Checked at load: at least one record, and no operator, dtype and signature twice. Checked by a conformance run: each
-    record is registered in Paddle with this signature, is reached by Paddle's own calls, and keeps the error bound
-    that follows from its accumulator. A kernel that is registered but not declared is reported too.
+    record is registered in Paddle with this signature, and each kernel that a case reaches keeps the error bound that
+    follows from its accumulator. Kernels that no case of the run reached are listed as never executed.
     """
 
 
@@ -141,7 +141,7 @@ def adapter_kernels() -> Sequence[KernelDescription]:
 def adapter_kernel_supported(operator: str, dtype: str, attributes: Mapping[str, object]) -> bool:
     """Return whether a declared kernel takes a call with these attributes.
 
-    Optional; without it every declared kernel takes every call. Called while cases are planned, possibly thousands of
+    Optional; without it every declared kernel takes every call. Called while cases are judged, possibly thousands of
     times; never called for an operator and dtype that :func:`adapter_kernels` does not list, which are unsupported.
 
     :param operator: Paddle's kernel name, e.g. ``"pool2d"``.
@@ -149,8 +149,9 @@ def adapter_kernel_supported(operator: str, dtype: str, attributes: Mapping[str,
     :param attributes: Attributes of the call by Paddle's names, e.g. ``{"ksize": [2, 2], "ceil_mode": False}``. May be
         empty, when it is asked whether the kernel takes any call at all.
 
-    A refusal is believed only as far as the standard lets an operator be refused, and is listed in the report by
-    operator, dtype and attributes.
+    A refusal is believed only where Paddle agrees that no kernel is registered: the case is then "unsupported". Where
+    Paddle has the kernel it calls it all the same, so the case is judged as usual and its record names the refusal
+    (``refusal_not_believed``).
     """
 
 
@@ -160,8 +161,8 @@ def adapter_fused_operators() -> Sequence[FusedOperatorDescription]:
 
     Optional; without it there are none. Called once per load, after :func:`adapter_kernels`.
 
-    Checked at load: for each operator and dtype :func:`adapter_kernels` lists a kernel with ``fused`` set. The fused
-    suite compares each with the chain of plain operators that it stands for.
+    Checked at load, and at load only: for each operator and dtype :func:`adapter_kernels` lists a kernel with ``fused``
+    set.
     """
 
 
@@ -171,8 +172,7 @@ def adapter_collectives() -> CollectivesDescription | None:
 
     Optional; without it there are none. Called once per load, after :func:`adapter_fused_operators`.
 
-    Each operation named is run by the collectives suite on two or more cards, with misaligned sizes and data that shows
-    a permutation.
+    Checked at load only: no suite runs collectives yet.
     """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adapter_conform.states import State
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from adapter_conform.session import Session
     from adapter_sdk.manager import LoadedPlugin
 
-__all__ = ["absence", "declared_kernels"]
+__all__ = ["absence", "declared_kernels", "disbelieved_refusals"]
 
 
 def declared_kernels(plugin: LoadedPlugin) -> dict[tuple[str, str], str]:
@@ -22,11 +22,14 @@ def declared_kernels(plugin: LoadedPlugin) -> dict[tuple[str, str], str]:
     return table
 
 
-def absence(session: Session, names: Sequence[str], dtype: str) -> tuple[State, str] | None:
+def absence(
+    session: Session, names: Sequence[str], dtype: str, attributes: Mapping[str, object] | None = None
+) -> tuple[State, str] | None:
     """Why none of the kernels ``names`` is in Paddle's registry for ``dtype``; None when one is.
 
-    UNSUPPORTED where none is declared, and where those declared are for other releases of Paddle. A declared kernel
-    that is absent for any other reason is a broken promise: FAILED.
+    UNSUPPORTED where none is declared, where the plugin's predicate refuses a call with ``attributes``, and where those
+    declared are for other releases of Paddle. A declared kernel that is absent for any other reason is a broken
+    promise: FAILED.
     """
     if any(session.is_registered(name, dtype) for name in names):
         return None
@@ -37,6 +40,12 @@ def absence(session: Session, names: Sequence[str], dtype: str) -> tuple[State, 
         return (
             State.UNSUPPORTED,
             f"{wanted}: not declared by plugin {session.plugin.name!r}, and Paddle has none registered",
+        )
+    if not any(session.plugin.kernel_supported(name, dtype, attributes) for name in promised):
+        return (
+            State.UNSUPPORTED,
+            f"{promised[0]}/{dtype}: plugin {session.plugin.name!r} refuses the call (adapter_kernel_supported), and "
+            "Paddle has none registered",
         )
     foreign = [_for_other_paddle(session, name, dtype) for name in promised]
     if all(foreign):
@@ -51,6 +60,24 @@ def absence(session: Session, names: Sequence[str], dtype: str) -> tuple[State, 
         f"{broken}/{dtype} is declared by plugin {session.plugin.name!r}, but Paddle has "
         f"no such kernel registered for {session.device}; see `adapter-sdk devices` for why it was refused",
     )
+
+
+def disbelieved_refusals(
+    session: Session, kernels: Iterable[tuple[Sequence[str], str]], attributes: Mapping[str, object]
+) -> list[str]:
+    """Kernels ("operator/dtype") that the plugin's predicate refuses although Paddle has them registered.
+
+    Paddle calls them all the same, so such a refusal is not believed and the call is judged.
+    """
+    declared = declared_kernels(session.plugin)
+    return [
+        f"{name}/{dtype}"
+        for names, dtype in kernels
+        for name in names
+        if (name, dtype) in declared
+        and session.is_registered(name, dtype)
+        and not session.plugin.kernel_supported(name, dtype, attributes)
+    ]
 
 
 def _for_other_paddle(session: Session, operator: str, dtype: str) -> str:

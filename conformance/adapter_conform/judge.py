@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adapter_conform.cases import GateFigure, Outcome
 from adapter_conform.catalogue.bounds import Array
 from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
-from adapter_conform.declarations import absence, declared_kernels
+from adapter_conform.declarations import absence, declared_kernels, disbelieved_refusals
 from adapter_conform.execution import Run, execute
 from adapter_conform.expectation import Expectation
 from adapter_conform.states import State
@@ -44,8 +44,8 @@ def judge_call(
     """
     required = spec.required(attributes, dtype, static)
     required_backward = spec.required_backward(attributes, dtype) if backward and spec.differentiable(dtype) else None
-    missing = _unavailable(session, required)
-    missing_backward = _unavailable(session, required_backward or ())
+    missing = _unavailable(session, required, attributes)
+    missing_backward = _unavailable(session, required_backward or (), attributes)
     if missing is not None or (missing_backward is not None and missing_backward.state is State.FAILED):
         return missing or missing_backward  # type: ignore[return-value]
     if missing_backward is not None:
@@ -61,16 +61,19 @@ def judge_call(
         return _raised(session, error, [*required, *(required_backward or ())])
     figures = expectation.judge(run, cotangents, probe)
     outcome = _conclude(session, spec, run, figures, required, required_backward or (), expectation)
+    needed = [(kernel.names, kernel.dtype) for kernel in (*required, *(required_backward or ()))]
+    if refusals := disbelieved_refusals(session, needed, attributes):
+        outcome.details["refusal_not_believed"] = refusals
     if missing_backward is not None and outcome.state is State.PASSED:
         outcome.state = State.UNSUPPORTED
         outcome.message = f"the forward call passed; {missing_backward.message}"
     return outcome
 
 
-def _unavailable(session: Session, kernels: Sequence[Kernel]) -> Outcome | None:
+def _unavailable(session: Session, kernels: Sequence[Kernel], attributes: Attributes | None = None) -> Outcome | None:
     """The outcome when a needed kernel is not there at all; None when all are."""
     for kernel in kernels:
-        found = absence(session, kernel.names, kernel.dtype)
+        found = absence(session, kernel.names, kernel.dtype, attributes)
         if found is not None:
             state, why = found
             return Outcome(state, message=why)

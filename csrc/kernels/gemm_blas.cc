@@ -16,8 +16,8 @@ blasint checked(int64_t value) {
   return static_cast<blasint>(value);
 }
 
-// Handing a product to OpenBLAS's thread pool costs more than it gains while the product is small: the stream's worker and
-// the program that feeds it want the cores as well. Measured with benchmarks/llama_step.py.
+// Handing a product to OpenBLAS's thread pool costs more than it gains while the product is small: the stream's worker
+// and the program that feeds it want the cores as well. Measured with benchmarks/llama_step.py.
 constexpr double kThreadedMultiplications = 1e8;
 
 void choose_threads(double multiplications) {

@@ -34,7 +34,7 @@ inline Shape value_strides(Shape value, const StridedSelection& part, const std:
 // Copies x to out and `value` over the selection; `keep` owns the value until the stream has got there.
 template <typename T>
 void overwrite_part(Context& ctx, const Tensor& x, const StridedSelection& part, const Shape& from, const T* value,
-               std::shared_ptr<T[]> keep, Output& out) {
+                    std::shared_ptr<T[]> keep, Output& out) {
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);

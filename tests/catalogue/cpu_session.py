@@ -35,6 +35,11 @@ class FakeKernel:
 class FakePlugin:
     name: str = "cpu"
     kernels: list[FakeKernel] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    """Operators that the plugin's predicate refuses."""
+
+    def kernel_supported(self, operator: str, dtype: str, attributes: Any = None) -> bool:
+        return operator not in self.refused
 
 
 class FakeLibrary:

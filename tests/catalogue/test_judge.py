@@ -62,7 +62,8 @@ class Chip:
             )
             for name, dtype in self.registered
         ]
-        self.plugin = SimpleNamespace(name="chip", kernels=declared)
+        self.refused: set[str] = set()
+        self.plugin = SimpleNamespace(name="chip", kernels=declared, kernel_supported=self.kernel_supported)
         self.library = SimpleNamespace(set_checks=self.remember, checks=[], kernels=lambda: self.plugin.kernels)
         self.paddle = SimpleNamespace(to_tensor=lambda array: Tensor(np.array(array)), grad=self.grad)
         self.batches = [counted, "", counted_backward, ""]
@@ -70,6 +71,9 @@ class Chip:
 
     def remember(self, poison: bool, canary: bool) -> None:
         self.library.checks.append((poison, canary))
+
+    def kernel_supported(self, operator: str, dtype: str, attributes: Any) -> bool:
+        return operator not in self.refused
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         return (operator, dtype) in self.registered
@@ -220,6 +224,26 @@ def test_declared_but_not_registered_fails() -> None:
     outcome = judge(chip)
     assert outcome.state is State.FAILED
     assert "double_grad/float32 is declared" in outcome.message
+
+
+def test_a_refusal_is_believed_where_paddle_has_no_kernel() -> None:
+    chip = Chip()
+    chip.registered.discard(("double", "float32"))
+    chip.refused.add("double")
+    outcome = judge(chip)
+    assert outcome.state is State.UNSUPPORTED
+    assert "adapter_kernel_supported" in outcome.message
+
+
+def test_a_refusal_is_not_believed_where_paddle_has_the_kernel() -> None:
+    chip = Chip()
+    chip.refused.add("double")
+    outcome = judge(chip)
+    assert outcome.state is State.PASSED
+    assert outcome.details["refusal_not_believed"] == ["double/float32"]
+    wrong = Chip()
+    wrong.refused.add("double")
+    assert judge(wrong, lambda x: Tensor(x.array * np.float32(3))).state is State.FAILED
 
 
 def refused(chip: Chip, operator: str, refusal: str, for_other_paddle: bool) -> Chip:

@@ -123,7 +123,7 @@ class FakeSession:
             SimpleNamespace(operator=o, dtype=d, accumulator=None, refusal=self.refusal, **state)
             for o, d in self.declared
         ]
-        self.plugin = SimpleNamespace(name="chip", kernels=kernels)
+        self.plugin = SimpleNamespace(name="chip", kernels=kernels, kernel_supported=lambda *call: True)
         self.library = SimpleNamespace(
             card_count=lambda: self.cards, features=frozenset[str](), kernels=lambda: kernels
         )

@@ -29,8 +29,8 @@
 static AdapterKernelRow rows[] = {
     {sizeof(AdapterKernelRow), 0, "matmul", "Tensor,Tensor|bool,bool|Tensor", ADAPTER_FLOAT32, ADAPTER_FLOAT64,
      ADAPTER_PROVENANCE_OWN, ADAPTER_REGISTERED, 0, 3, 1},
-    {sizeof(AdapterKernelRow), ADAPTER_KERNEL_FUSED | ADAPTER_KERNEL_OTHER_PADDLE, "swiglu", "Tensor,Tensor||Tensor", DTYPE,
-     ADAPTER_UNDEFINED, ADAPTER_PROVENANCE_REFERENCE, ADAPTER_REFUSED, "given x, expected y", 0, 0},
+    {sizeof(AdapterKernelRow), ADAPTER_KERNEL_FUSED | ADAPTER_KERNEL_OTHER_PADDLE, "swiglu", "Tensor,Tensor||Tensor",
+     DTYPE, ADAPTER_UNDEFINED, ADAPTER_PROVENANCE_REFERENCE, ADAPTER_REFUSED, "given x, expected y", 0, 0},
     {sizeof(AdapterKernelRow), 0, "matmul", "Tensor,Tensor|bool|Tensor", ADAPTER_FLOAT32, ADAPTER_FLOAT64,
      ADAPTER_PROVENANCE_OWN, ADAPTER_NOT_MOUNTED, 0, 4, 0},
 };

@@ -165,6 +165,7 @@ def build_summary(result: RunResult) -> dict[str, Any]:
         "suites": list(result.suite_names),
         "by_suite": {name: _plain(count_states(of_suite(result.records, name))) for name in result.suite_names},
         "profile": options.profile,
+        "scope": "full" if options.expression is None else "narrowed",
         "selection": {"expression": options.expression, "available": result.available},
         "replay": None if options.replay is None else str(options.replay),
         "started": result.started,
@@ -184,6 +185,11 @@ def build_summary(result: RunResult) -> dict[str, Any]:
                 {"operator": row.operator, "dtype": row.dtype, "refusal": text, "served": row.in_paddle_registry}
                 for row in rows
                 for text in row.refusals
+            ],
+            "never_executed": [
+                {"operator": row.operator, "dtype": row.dtype}
+                for row in rows
+                if row.declared and row.in_paddle_registry and not row.calls
             ],
             "rows": [vars(row) for row in rows],
         },
