@@ -85,7 +85,7 @@ def _compiler() -> Check:
 
 
 def _plugins(paddle: str | None) -> Iterator[Check]:
-    statuses = discover()
+    statuses = discover(probe=True)
     if not statuses:
         yield Check("warn", "plugins", "none installed", "install a plugin's wheel into this Python environment")
     owners: dict[str, str] = {}

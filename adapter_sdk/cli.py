@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _devices(as_json: bool) -> int:
-    statuses = discover()
+    statuses = discover(probe=True)
     if as_json:
         print(json.dumps([_as_json(status) for status in statuses], indent=2))
     elif statuses:

@@ -6,6 +6,7 @@
     |-- RecordInvalid       a description holds a value that it must not hold (also a ValueError)
     |-- PluginNotFound      no plugin of that name is installed (also a LookupError)
     |-- PluginInvalid       a plugin breaks the contract of a hook
+    |-- PluginCrashes       loading a plugin ends the process that loads it
     |-- LibraryUnusable     a plugin's shared library cannot be loaded or carries no usable table
     |-- ContractMismatch    library or plugin was written for another contract than this SDK's
     |-- PaddleMismatch      the installed Paddle is outside the range that the plugin supports
@@ -29,6 +30,7 @@ __all__ = [
     "LibraryUnusable",
     "MountError",
     "PaddleMismatch",
+    "PluginCrashes",
     "PluginInvalid",
     "PluginNotFound",
     "RecordInvalid",
@@ -61,6 +63,18 @@ class RecordInvalid(AdapterError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.record}.{self.field} {self.fault}"
+
+
+class PluginCrashes(AdapterError):
+    """Loading the plugin ends the process that loads it, or never comes back."""
+
+    def __init__(self, plugin: str, fault: str) -> None:
+        super().__init__(plugin, fault)
+        self.plugin = plugin
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"loading plugin {self.plugin!r} {self.fault}\n  remedy: mend its import, hooks or library table"
 
 
 class PluginNotFound(AdapterError, LookupError):

@@ -12,8 +12,16 @@ from functools import cached_property
 from importlib.metadata import EntryPoint
 from typing import cast
 
+from adapter_sdk._probe import why_loading_dies
 from adapter_sdk._validation import CheckedHooks
-from adapter_sdk.errors import AdapterError, ContractMismatch, MountError, PluginInvalid, PluginNotFound
+from adapter_sdk.errors import (
+    AdapterError,
+    ContractMismatch,
+    MountError,
+    PluginCrashes,
+    PluginInvalid,
+    PluginNotFound,
+)
 from adapter_sdk.hookspecs import CONTRACT_VERSION, PROJECT
 from adapter_sdk.native import PluginLibrary
 from adapter_sdk.records import (
@@ -114,11 +122,15 @@ class PluginStatus:
         return self.plugin is not None
 
 
-def discover() -> list[PluginStatus]:
-    """Every installed plugin, by name. A plugin that cannot be loaded carries its error; this never raises for one."""
+def discover(probe: bool = False) -> list[PluginStatus]:
+    """Every installed plugin, by name. A plugin that cannot be loaded carries its error; this never raises for one.
+
+    With ``probe`` each plugin is loaded in a process of its own first (about half a second each), so that one which
+    crashes, hangs or exits becomes a status as well.
+    """
     points = _entry_points()
     taken = Counter(point.name for point in points)
-    return [_status(point, points if taken[point.name] > 1 else [point]) for point in points]
+    return [_status(point, points if taken[point.name] > 1 else [point], probe) for point in points]
 
 
 def load(name: str) -> LoadedPlugin:
@@ -141,8 +153,11 @@ def _entry_points() -> list[EntryPoint]:
     return sorted(points, key=lambda point: (point.name, _distribution(point), point.value))
 
 
-def _status(point: EntryPoint, candidates: Sequence[EntryPoint]) -> PluginStatus:
+def _status(point: EntryPoint, candidates: Sequence[EntryPoint], probe: bool) -> PluginStatus:
     distribution, version = _distribution(point)
+    fault = why_loading_dies(point.name) if probe else None
+    if fault is not None:
+        return PluginStatus(point.name, distribution, version, None, PluginCrashes(point.name, fault))
     try:
         _check_single(point.name, [other for other in candidates if other.name == point.name])
         return PluginStatus(point.name, distribution, version, _load(point), None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -141,7 +142,8 @@ def _execute(
         def sink(planned: PlannedCase, record: Record) -> None:
             record = book.apply(record)
             found[planned.index] = record
-            writer.write(record)
+            with _writing(folder):
+                writer.write(record)
             view.add(record)
 
         def interrupted() -> str | None:
@@ -181,9 +183,21 @@ def _nothing_planned(
     )
 
 
+@contextmanager
+def _writing(folder: OutputFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # no space, a vanished mount...
+        raise ConformError(
+            f"cannot write to {error.filename or folder.root}: {error.strerror or error}\n"
+            f"What ran until then is in {folder.records}. Make room or give another --out, and run again."
+        ) from error
+
+
 def _write(folder: OutputFolder, result: RunResult) -> None:
-    folder.write(folder.summary, compact(build_summary(result)) + "\n")
-    folder.write(folder.junit, render_junit(result))
-    folder.write(folder.html, render_html(result))
-    if not folder.records.exists():
-        folder.records.touch()
+    with _writing(folder):
+        folder.write(folder.summary, compact(build_summary(result)) + "\n")
+        folder.write(folder.junit, render_junit(result))
+        folder.write(folder.html, render_html(result))
+        if not folder.records.exists():
+            folder.records.touch()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -94,6 +96,21 @@ def test_hook_that_ends_the_process(plugin_site: PluginSite, body: str, fault: s
     assert run.code == 3, run.stdout + run.stderr
     assert run.summary["executed"] == 0
     assert fault in " ".join(run.summary["plugin"]["error"].split())
+
+
+@pytest.mark.parametrize("command", ["devices", "doctor"])
+def test_a_plugin_that_crashes_is_one_line_of_the_list(plugin_site: PluginSite, command: str) -> None:
+    plugin_site.add("acmechip", _source(adapter_device="import ctypes; ctypes.string_at(0)"))
+    done = subprocess.run(
+        [sys.executable, "-m", "adapter_sdk", command],
+        env={**os.environ, **plugin_site.environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "loading plugin 'acmechip' ended its process: SIGSEGV" in done.stdout
 
 
 def test_hook_that_hangs_has_a_limit(plugin_site: PluginSite, monkeypatch: pytest.MonkeyPatch) -> None:

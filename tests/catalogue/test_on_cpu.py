@@ -75,6 +75,8 @@ def known(row: Row) -> str:
         return "called below the API layer: not in the log that stands in for call counters"
     if name == "rms_norm":
         return "no CPU kernel"
+    if name == "dropout" and len(inputs[0]["shape"]) == 1 and "num_col_dims" in row["message"]:
+        return "in evaluation the CPU kernel views its input as a matrix, which it refuses for one axis"
     return ""
 
 
@@ -99,6 +101,7 @@ def test_known_deviations_still_exist(eager: dict[str, list[Row]]) -> None:
     assert any("bound" in row["failed"] for row in softmax)
     broadcast = [row for row in eager["matmul"] if known(row)]
     assert all("InvalidArgument" in row["message"] for row in broadcast)
+    assert any(known(row) for row in eager["dropout"])
 
 
 def test_every_family_was_judged_by_its_gates(eager: dict[str, list[Row]]) -> None:

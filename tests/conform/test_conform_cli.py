@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import subprocess
 from pathlib import Path
@@ -199,3 +200,27 @@ def test_two_cases_of_one_id_are_refused(conform: Conform) -> None:
     done = conform("pass,pass")
     assert done.code == 3
     assert "ids must be unique" in done.stdout
+
+
+def test_a_full_disk_is_named_and_what_ran_is_kept(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: the write fails in the same place, with an OSError."""
+    out = tmp_path / "out"
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = subprocess.run(
+        conform_command("--out", str(out), "--plugin", "pass:60", "--suite", FAKE),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=conform_environment(),
+        preexec_fn=limit_files,
+        check=False,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "cannot write to" in done.stderr
+    assert "File too large" in done.stderr
+    assert str(out / "results.jsonl") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (out / "results.jsonl").read_text()

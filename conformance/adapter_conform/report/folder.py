@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import os
@@ -106,4 +107,6 @@ class RecordWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # After a failed write, closing tries to write the rest again; that second error would hide the first.
+        with contextlib.suppress(OSError) if kind is not None else contextlib.nullcontext():
+            self._file.close()

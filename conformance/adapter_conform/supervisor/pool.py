@@ -14,9 +14,10 @@ from adapter_conform.cases import Outcome
 from adapter_conform.plan import PlannedCase
 from adapter_conform.states import State
 from adapter_conform.supervisor.preload import PRELOAD_VARIABLE, named_preload
-from adapter_conform.supervisor.process import Assignment, WorkerProcess, describe_exit, worker_environment
+from adapter_conform.supervisor.process import Assignment, WorkerProcess, worker_environment
 from adapter_conform.supervisor.protocol import Message, outcome_from_json
 from adapter_conform.supervisor.records import Sink, record_of, strict
+from adapter_sdk._probe import describe_exit
 
 __all__ = ["PoolEnd", "Supervisor"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from adapter_conform.plan import PlannedCase
 from adapter_conform.supervisor.protocol import LineReader, Message, case_to_json, write_message
 
-__all__ = ["Assignment", "WorkerProcess", "describe_exit", "worker_environment"]
+__all__ = ["Assignment", "WorkerProcess", "worker_environment"]
 
 _TAIL_BYTES = 6000
 _STACK_DUMP_SECONDS = 0.3
@@ -131,14 +131,5 @@ def worker_environment(jobs: int) -> dict[str, str]:
     env["FLAGS_enable_api_kernel_fallback"] = "0"
     env["PYTHONFAULTHANDLER"] = "1"
     env["PYTHONUNBUFFERED"] = "1"
+    env.pop("PYTHONWARNINGS", None)  # made into errors, warnings of Paddle's own imports would end every worker
     return env
-
-
-def describe_exit(status: int) -> str:
-    """``"SIGSEGV"`` for a death by signal, ``"exit status 3"`` otherwise."""
-    if status < 0:
-        try:
-            return signal.Signals(-status).name
-        except ValueError:
-            return f"signal {-status}"
-    return f"exit status {status}"
