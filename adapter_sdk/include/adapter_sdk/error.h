@@ -35,7 +35,7 @@ class Unimplemented : public Error {
   explicit Unimplemented(const std::string& message) : Error(9, message) {}
 };
 
-// Python: RuntimeError.
+// Python: OSError, which is what Paddle makes of its error code External.
 class DeviceError : public Error {
  public:
   explicit DeviceError(const std::string& message) : Error(12, message) {}

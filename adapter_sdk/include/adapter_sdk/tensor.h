@@ -123,7 +123,8 @@ struct IntArray : std::vector<int64_t> {
   using std::vector<int64_t>::vector;
 };
 
-// How a tensor that is not contiguous lies in memory, in elements.
+// How a tensor that is not contiguous lies in memory: strides in elements, the offset of its first element in bytes, as
+// Paddle counts them.
 struct StridedLayout {
   Shape strides;
   int64_t offset = 0;
