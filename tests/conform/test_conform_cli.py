@@ -132,7 +132,9 @@ def test_k_that_selects_nothing_is_inconclusive(conform: Conform) -> None:
 
 
 def test_repro_reruns_one_case_alone(conform: Conform, tmp_path: Path) -> None:
-    repro = conform("pass:3,fail:2,raise", "--seed", "7", "--profile", "smoke").records[3]["repro"]
+    # Lines stand in the order in which the workers finished, so the case is looked up by its id.
+    records = {r["id"]: r for r in conform("pass:3,fail:2,raise", "--seed", "7", "--profile", "smoke").records}
+    repro = records["fake/matmul/float32/fail [0]"]["repro"]
     words = shlex.split(repro)
     assert words[0] == "adapter-conform"
     done = subprocess.run(
@@ -144,9 +146,9 @@ def test_repro_reruns_one_case_alone(conform: Conform, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    records = (tmp_path / "again" / "results.jsonl").read_text().splitlines()
-    assert len(records) == 1
-    assert '"id":"fake/matmul/float32/fail [0]"' in records[0]
+    again = (tmp_path / "again" / "results.jsonl").read_text().splitlines()
+    assert len(again) == 1
+    assert '"id":"fake/matmul/float32/fail [0]"' in again[0]
 
 
 def test_list_prints_ids_and_runs_nothing(conform: Conform) -> None:
