@@ -27,6 +27,10 @@ void* alias(const void* device_address) noexcept { return const_cast<void*>(devi
 
 void submit(StreamHandle, Task task) { task(); }
 
+void run_chunks(int64_t count, void (*chunk)(void* state, int64_t index), void* state) {
+  for (int64_t i = 0; i < count; ++i) chunk(state, i);
+}
+
 }  // namespace host
 
 namespace bindings {

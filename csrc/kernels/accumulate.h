@@ -4,10 +4,13 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "adapter_sdk/half.h"
+
 namespace adapter::kernels {
 
-// Floating point sums are held in double (declared as f64), integer sums in int64.
+// float32 and float64 are summed in double, half types in float (declared as `wide`), integers in int64.
 template <typename T>
-using Accumulator = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+using Accumulator =
+    std::conditional_t<is_half<T>, float, std::conditional_t<std::is_floating_point_v<T>, double, int64_t>>;
 
 }  // namespace adapter::kernels

@@ -107,6 +107,6 @@ void adamw(Context& ctx, const Tensor& param, const Tensor& grad, const Tensor& 
   });
 }
 
-ADAPTER_KERNEL("adamw", adamw, none, float, double)
+ADAPTER_KERNEL("adamw", adamw, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

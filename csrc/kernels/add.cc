@@ -17,7 +17,7 @@ void add_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_
   sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
 }
 
-ADAPTER_KERNEL("add", add, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("add_grad", add_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("add", add, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("add_grad", add_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

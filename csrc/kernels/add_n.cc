@@ -24,6 +24,6 @@ void add_n(Context& ctx, const TensorList& xs, Output& out) {
   });
 }
 
-ADAPTER_KERNEL("add_n", add_n, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("add_n", add_n, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -55,7 +55,7 @@ void addmm_grad(Context& ctx, const Tensor& input, const Tensor& x, const Tensor
   sum_to_shape<T>(ctx, out_grad, input.shape, input_grad, [=](T g) { return static_cast<T>(beta) * g; });
 }
 
-ADAPTER_KERNEL("addmm", addmm, same, float, double)
-ADAPTER_KERNEL("addmm_grad", addmm_grad, same, float, double)
+ADAPTER_KERNEL("addmm", addmm, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("addmm_grad", addmm_grad, same, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -21,7 +21,7 @@ void all(Context& ctx, const Tensor& x, const std::vector<int64_t>& axes, bool k
   });
 }
 
-ADAPTER_KERNEL("any", any, none, bool, float, double, int32_t, int64_t, int8_t, uint8_t)
-ADAPTER_KERNEL("all", all, none, bool, float, double, int32_t, int64_t, int8_t, uint8_t)
+ADAPTER_KERNEL("any", any, none, bool, float, double, float16, bfloat16, int32_t, int64_t, int8_t, uint8_t)
+ADAPTER_KERNEL("all", all, none, bool, float, double, float16, bfloat16, int32_t, int64_t, int8_t, uint8_t)
 
 }  // namespace adapter::kernels

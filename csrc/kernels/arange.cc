@@ -40,7 +40,7 @@ void arange_tensor(Context& ctx, const Tensor& start, const Tensor& end, const T
   fill_range(ctx, read_scalar<T>(ctx, start), read_scalar<T>(ctx, end), read_scalar<T>(ctx, step), out);
 }
 
-ADAPTER_KERNEL("arange", arange, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("arange_tensor", arange_tensor, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("arange", arange, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("arange_tensor", arange_tensor, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -69,7 +69,7 @@ void argmin(Context& ctx, const Tensor& x, const Scalar& axis, bool keep_dim, bo
   find_best<is_smaller<T>, T>(ctx, x, axis, keep_dim, flatten, dtype, out);
 }
 
-ADAPTER_KERNEL("argmax", argmax, none, float, double, int32_t, int64_t, int16_t, uint8_t)
-ADAPTER_KERNEL("argmin", argmin, none, float, double, int32_t, int64_t, int16_t, uint8_t)
+ADAPTER_KERNEL("argmax", argmax, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t)
+ADAPTER_KERNEL("argmin", argmin, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t)
 
 }  // namespace adapter::kernels

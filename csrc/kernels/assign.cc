@@ -21,7 +21,9 @@ void assign_raw(Context& ctx, const OptionalTensor& x, Output& out) {
   assign<T>(ctx, x, out);
 }
 
-ADAPTER_KERNEL("assign_raw", assign_raw, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("assign", assign, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("assign_raw", assign_raw, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
+ADAPTER_KERNEL("assign", assign, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t,
+               bool)
 
 }  // namespace adapter::kernels

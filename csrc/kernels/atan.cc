@@ -16,7 +16,7 @@ void atan_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_
   unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g / (1 + v * v); });
 }
 
-ADAPTER_KERNEL("atan", atan, none, float, double)
-ADAPTER_KERNEL("atan_grad", atan_grad, none, float, double)
+ADAPTER_KERNEL("atan", atan, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("atan_grad", atan_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

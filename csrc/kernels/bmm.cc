@@ -19,7 +19,7 @@ void bmm_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_
   launch_multiply_grad<T>(ctx, batch_product(x.shape, y.shape), x, y, out_grad, x_grad, y_grad);
 }
 
-ADAPTER_KERNEL("bmm", bmm, same, float, double)
-ADAPTER_KERNEL("bmm_grad", bmm_grad, same, float, double)
+ADAPTER_KERNEL("bmm", bmm, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("bmm_grad", bmm_grad, same, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -4,7 +4,6 @@
 #include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
 #include "dispatch.h"
-#include "half.h"
 
 namespace adapter::kernels {
 
@@ -14,7 +13,7 @@ template <typename To, typename From>
 To converted(From value) {
   if constexpr (std::is_same_v<To, bool>) {
     return value != 0;
-  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+  } else if constexpr (is_floating<From> && std::is_integral_v<To>) {
     using Wide = std::conditional_t<sizeof(To) == 8, int64_t, int32_t>;
     constexpr Wide smallest = std::numeric_limits<Wide>::min();
     const bool fits = value >= static_cast<From>(smallest) && value < -static_cast<From>(smallest);
@@ -27,13 +26,13 @@ To converted(From value) {
 // The kernel key is the input's dtype.
 template <typename T>
 void cast(Context& ctx, const Tensor& x, DType out_dtype, Output& out) {
-  visit_dtype<float, double, Half, BFloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(
+  visit_dtype<float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(
       out_dtype, "the result", [&](auto tag) {
         using To = typename decltype(tag)::type;
         host::unary<T, To>(ctx, x, out, [](T v) { return converted<To>(v); });
       });
 }
 
-ADAPTER_KERNEL("cast", cast, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("cast", cast, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
 
 }  // namespace adapter::kernels

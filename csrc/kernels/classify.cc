@@ -15,7 +15,7 @@ void isnan(Context& ctx, const Tensor& x, Output& out) {
 template <typename T>
 void isinf(Context& ctx, const Tensor& x, Output& out) {
   host::unary<T, bool>(ctx, x, out, [](T v) {
-    if constexpr (std::is_floating_point_v<T>) return std::isinf(v);
+    if constexpr (is_floating<T>) return std::isinf(v);
     return static_cast<void>(v), false;
   });
 }
@@ -23,13 +23,13 @@ void isinf(Context& ctx, const Tensor& x, Output& out) {
 template <typename T>
 void isfinite(Context& ctx, const Tensor& x, Output& out) {
   host::unary<T, bool>(ctx, x, out, [](T v) {
-    if constexpr (std::is_floating_point_v<T>) return std::isfinite(v);
+    if constexpr (is_floating<T>) return std::isfinite(v);
     return static_cast<void>(v), true;
   });
 }
 
-ADAPTER_KERNEL("isnan", isnan, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("isinf", isinf, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("isfinite", isfinite, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("isnan", isnan, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("isinf", isinf, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("isfinite", isfinite, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

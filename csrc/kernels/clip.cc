@@ -33,7 +33,7 @@ void clip_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const Scal
   unary_grad<T>(ctx, x, out_grad, x_grad, [=](T v, T g) { return v >= low && v <= high ? g : T(0); });
 }
 
-ADAPTER_KERNEL("clip", clip, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("clip_grad", clip_grad, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("clip", clip, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("clip_grad", clip_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -34,11 +34,16 @@ void greater_equal(Context& ctx, const Tensor& x, const Tensor& y, Output& out) 
   host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a >= b; });
 }
 
-ADAPTER_KERNEL("equal", equal, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("not_equal", not_equal, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("less_than", less_than, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("less_equal", less_equal, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("greater_than", greater_than, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("greater_equal", greater_equal, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("equal", equal, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("not_equal", not_equal, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
+ADAPTER_KERNEL("less_than", less_than, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
+ADAPTER_KERNEL("less_equal", less_equal, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
+ADAPTER_KERNEL("greater_than", greater_than, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
+ADAPTER_KERNEL("greater_equal", greater_equal, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t,
+               int8_t, uint8_t, bool)
 
 }  // namespace adapter::kernels

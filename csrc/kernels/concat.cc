@@ -104,9 +104,11 @@ void split_with_num(Context& ctx, const Tensor& x, int32_t number, const Scalar&
   split_into<T>(ctx, x, std::vector<int64_t>(static_cast<size_t>(number), x.shape[axis] / number), axis, outs);
 }
 
-ADAPTER_KERNEL("concat", concat, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("concat_grad", concat_grad, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("split", split, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("split_with_num", split_with_num, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("concat", concat, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("concat_grad", concat_grad, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t,
+               bool)
+ADAPTER_KERNEL("split", split, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("split_with_num", split_with_num, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t,
+               int8_t, bool)
 
 }  // namespace adapter::kernels

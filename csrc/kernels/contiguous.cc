@@ -10,6 +10,7 @@ void contiguous(Context& ctx, const Tensor& x, Output& out) {
   gather_strided<T>(ctx, x, ctx.layout(x).strides, 0, out);
 }
 
-ADAPTER_KERNEL("contiguous", contiguous, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("contiguous", contiguous, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
 
 }  // namespace adapter::kernels

@@ -113,9 +113,9 @@ void depthwise_conv2d_grad(Context& ctx, const Tensor& x, const Tensor& filter, 
   conv2d_grad<T>(ctx, x, filter, out_grad, strides, paddings, padding, dilations, groups, format, x_grad, filter_grad);
 }
 
-ADAPTER_KERNEL("conv2d", conv2d, same, float, double)
-ADAPTER_KERNEL("conv2d_grad", conv2d_grad, same, float, double)
-ADAPTER_KERNEL("depthwise_conv2d", depthwise_conv2d, same, float, double)
-ADAPTER_KERNEL("depthwise_conv2d_grad", depthwise_conv2d_grad, same, float, double)
+ADAPTER_KERNEL("conv2d", conv2d, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("conv2d_grad", conv2d_grad, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("depthwise_conv2d", depthwise_conv2d, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("depthwise_conv2d_grad", depthwise_conv2d_grad, same, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -114,22 +114,25 @@ void cross_entropy_with_softmax_grad(Context& ctx, const Tensor& label, const Te
     return;
   }
   visit_dtype<int32_t, int64_t, int16_t, int8_t, uint8_t>(label.dtype, "a hard label", [&](auto tag) {
+    using C = Compute<T>;
     const auto* labels = host::in<typename decltype(tag)::type>(label);
     host::launch(ctx, [=] {
       slices.each([&](int64_t slice, int64_t offset) {
         const int64_t c = checked_class(labels, slice, slices.length, ignore_index);
         const int64_t own = offset + c * slices.inner;
-        const T own_grad = c < 0 ? T(0) : g[slice] * (use_softmax ? p[own] - T(1) : T(-1) / p[own]);
-        const T share = c < 0 || !use_softmax ? T(0) : g[slice];
+        const C upstream = g[slice];
+        const C own_grad = c < 0 ? C(0) : upstream * (use_softmax ? p[own] - C(1) : C(-1) / p[own]);
+        const C share = c < 0 || !use_softmax ? C(0) : upstream;
         for (int64_t k = offset; k < offset + slices.length * slices.inner; k += slices.inner)
-          r[k] = share == T(0) ? T(0) : share * p[k];
+          r[k] = share == C(0) ? C(0) : share * p[k];
         if (c >= 0) r[own] = own_grad;
       });
     });
   });
 }
 
-ADAPTER_KERNEL("cross_entropy_with_softmax", cross_entropy_with_softmax, f64, float, double)
-ADAPTER_KERNEL("cross_entropy_with_softmax_grad", cross_entropy_with_softmax_grad, none, float, double)
+ADAPTER_KERNEL("cross_entropy_with_softmax", cross_entropy_with_softmax, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("cross_entropy_with_softmax_grad", cross_entropy_with_softmax_grad, none, float, double, float16,
+               bfloat16)
 
 }  // namespace adapter::kernels

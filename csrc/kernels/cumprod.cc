@@ -61,7 +61,7 @@ void cumprod_grad(Context& ctx, const Tensor& x, const Tensor& /*out*/, const Te
   });
 }
 
-ADAPTER_KERNEL("cumprod", cumprod, f64, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("cumprod_grad", cumprod_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("cumprod", cumprod, wide, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("cumprod_grad", cumprod_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -19,7 +19,7 @@ void divide_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& o
   sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t, int64_t j) { return g[k] / b[j]; });
 }
 
-ADAPTER_KERNEL("divide", divide, none, float, double)
-ADAPTER_KERNEL("divide_grad", divide_grad, f64, float, double)
+ADAPTER_KERNEL("divide", divide, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("divide_grad", divide_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

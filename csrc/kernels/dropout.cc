@@ -48,7 +48,7 @@ void drop(Context& ctx, const Tensor& x, double p, double factor, const RandomDr
       for (int64_t j = i; j < std::min(i + 4, n); ++j) {
         const bool kept = words[static_cast<size_t>(j - i)] >= threshold;
         if (mask) mask[j] = kept;
-        r[j] = kept ? a[j] * static_cast<T>(factor) : T(0);
+        r[j] = kept ? a[j] * static_cast<Compute<T>>(factor) : Compute<T>(0);
       }
     }
   });
@@ -79,13 +79,13 @@ void dropout_grad(Context& ctx, const Tensor& mask, const Tensor& out_grad, cons
   const uint8_t* kept = host::in<uint8_t>(mask);
   T* r = host::out<T>(ctx, x_grad);
   const int64_t n = out_grad.numel();
-  const T factor = static_cast<T>(scale.kept);
+  const auto factor = static_cast<Compute<T>>(scale.kept);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = kept[i] ? g[i] * factor : T(0);
+    for (int64_t i = 0; i < n; ++i) r[i] = kept[i] ? g[i] * factor : Compute<T>(0);
   });
 }
 
-ADAPTER_KERNEL("dropout", dropout, none, float, double)
-ADAPTER_KERNEL("dropout_grad", dropout_grad, none, float, double)
+ADAPTER_KERNEL("dropout", dropout, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("dropout_grad", dropout_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

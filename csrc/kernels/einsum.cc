@@ -109,7 +109,7 @@ void einsum_grad(Context& ctx, const TensorList& operands, const TensorList& /*i
   }
 }
 
-ADAPTER_KERNEL("einsum", einsum, same, float, double)
-ADAPTER_KERNEL("einsum_grad", einsum_grad, same, float, double)
+ADAPTER_KERNEL("einsum", einsum, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("einsum_grad", einsum_grad, same, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -47,7 +47,7 @@ void embedding_grad(Context& ctx, const Tensor& ids, const Tensor& weight, const
   });
 }
 
-ADAPTER_KERNEL("embedding", embedding, none, float, double)
-ADAPTER_KERNEL("embedding_grad", embedding_grad, f64, float, double)
+ADAPTER_KERNEL("embedding", embedding, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("embedding_grad", embedding_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

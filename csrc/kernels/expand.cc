@@ -29,7 +29,8 @@ void expand_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const In
   sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
 }
 
-ADAPTER_KERNEL("expand", expand, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("expand_grad", expand_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("expand", expand, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t,
+               bool)
+ADAPTER_KERNEL("expand_grad", expand_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

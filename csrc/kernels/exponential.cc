@@ -27,9 +27,9 @@ void log_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_g
   unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g / v; });
 }
 
-ADAPTER_KERNEL("exp", exp, none, float, double)
-ADAPTER_KERNEL("exp_grad", exp_grad, none, float, double)
-ADAPTER_KERNEL("log", log, none, float, double)
-ADAPTER_KERNEL("log_grad", log_grad, none, float, double)
+ADAPTER_KERNEL("exp", exp, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("exp_grad", exp_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("log", log, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("log_grad", log_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

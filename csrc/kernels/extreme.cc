@@ -45,8 +45,9 @@ void extreme_grad(Context& ctx, const Tensor& x, const Tensor& out, const Tensor
     host::for_each_result(plan, [&](int64_t i, auto&& fold) {
       int64_t ties = 0;
       fold([&](int64_t k) { ties += a[k] == y[i]; });
-      const T share = ties > 0 ? g[i] / static_cast<T>(ties) : std::numeric_limits<T>::quiet_NaN();
-      fold([&](int64_t k) { r[k] = a[k] == y[i] || ties == 0 ? share : T(0); });
+      using C = Compute<T>;
+      const C share = ties > 0 ? g[i] / static_cast<C>(ties) : std::numeric_limits<C>::quiet_NaN();
+      fold([&](int64_t k) { r[k] = a[k] == y[i] || ties == 0 ? share : C(0); });
     });
   });
 }
@@ -61,9 +62,9 @@ void min(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim, Out
   extreme<Smaller, T>(ctx, x, axes, keep_dim, out);
 }
 
-ADAPTER_KERNEL("max", max, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("max_grad", extreme_grad, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("min", min, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("min_grad", extreme_grad, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("max", max, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("max_grad", extreme_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("min", min, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("min_grad", extreme_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

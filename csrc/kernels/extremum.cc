@@ -79,13 +79,13 @@ void fmin_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out
       [](T a, T b) { return T(!(is_nan(b) || a <= b)); });
 }
 
-ADAPTER_KERNEL("maximum", maximum, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("maximum_grad", maximum_grad, f64, float, double)
-ADAPTER_KERNEL("minimum", minimum, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("minimum_grad", minimum_grad, f64, float, double)
-ADAPTER_KERNEL("fmax", fmax, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("fmax_grad", fmax_grad, f64, float, double)
-ADAPTER_KERNEL("fmin", fmin, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("fmin_grad", fmin_grad, f64, float, double)
+ADAPTER_KERNEL("maximum", maximum, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("maximum_grad", maximum_grad, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("minimum", minimum, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("minimum_grad", minimum_grad, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("fmax", fmax, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("fmax_grad", fmax_grad, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("fmin", fmin, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("fmin_grad", fmin_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

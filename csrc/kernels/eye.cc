@@ -17,6 +17,6 @@ void eye(Context& ctx, const Scalar& rows, const Scalar& columns, DType /*dtype*
   });
 }
 
-ADAPTER_KERNEL("eye", eye, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("eye", eye, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -29,7 +29,7 @@ void fill_grad(Context& ctx, const Tensor& out_grad, const Scalar& /*value*/, Ou
   overwrite<T>(ctx, T(0), x_grad);
 }
 
-ADAPTER_KERNEL("fill", fill, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("fill_grad", fill_grad, none, float, double, int32_t, int64_t, bool)
+ADAPTER_KERNEL("fill", fill, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("fill_grad", fill_grad, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
 
 }  // namespace adapter::kernels

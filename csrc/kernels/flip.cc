@@ -16,6 +16,6 @@ void flip(Context& ctx, const Tensor& x, const std::vector<int32_t>& axes, Outpu
   gather_strided<T>(ctx, x, strides, x.numel() > 0 ? offset : 0, out);
 }
 
-ADAPTER_KERNEL("flip", flip, none, float, double, int32_t, int64_t, bool)
+ADAPTER_KERNEL("flip", flip, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
 
 }  // namespace adapter::kernels

@@ -11,7 +11,9 @@ namespace adapter::kernels {
 // Throws InvalidArgument for an integer divided by zero.
 template <typename T>
 T remainder_of(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (is_half<T>) {
+    return remainder_of<float>(a, b);
+  } else if constexpr (is_floating<T>) {
     const T rest = std::fmod(a, b);
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
   } else {
@@ -24,7 +26,9 @@ T remainder_of(T a, T b) {
 
 template <typename T>
 T floor_quotient(T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (is_half<T>) {
+    return floor_quotient<float>(a, b);
+  } else if constexpr (is_floating<T>) {
     if (b == 0) return a / b;
     // Rounding a / b first could cross an integer; a minus the rest is (nearly) a multiple of b.
     const T rest = std::fmod(a, b);
@@ -57,8 +61,9 @@ void remainder_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor
   sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t, int64_t) { return g[k]; });
 }
 
-ADAPTER_KERNEL("floor_divide", floor_divide, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t)
-ADAPTER_KERNEL("remainder", remainder, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("remainder_grad", remainder_grad, f64, float, double)
+ADAPTER_KERNEL("floor_divide", floor_divide, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t)
+ADAPTER_KERNEL("remainder", remainder, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("remainder_grad", remainder_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

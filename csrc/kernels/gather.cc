@@ -40,9 +40,10 @@ void index_select_grad(Context& ctx, const Tensor& x, const Tensor& index, const
   launch_sum_rows<T>(ctx, "index_select", x.shape, index, out_grad, x.shape.axis(axis_value), x_grad);
 }
 
-ADAPTER_KERNEL("gather", gather, none, float, double, int32_t, int64_t, bool, uint8_t, int8_t, int16_t)
-ADAPTER_KERNEL("gather_grad", gather_grad, f64, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("index_select", index_select, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("index_select_grad", index_select_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("gather", gather, none, float, double, float16, bfloat16, int32_t, int64_t, bool, uint8_t, int8_t,
+               int16_t)
+ADAPTER_KERNEL("gather_grad", gather_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("index_select", index_select, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("index_select_grad", index_select_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -60,7 +60,8 @@ void gather_nd_grad(Context& ctx, const Tensor& x, const Tensor& index, const Te
   });
 }
 
-ADAPTER_KERNEL("gather_nd", gather_nd, none, float, double, int32_t, int64_t, bool, uint8_t, int8_t, int16_t)
-ADAPTER_KERNEL("gather_nd_grad", gather_nd_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("gather_nd", gather_nd, none, float, double, float16, bfloat16, int32_t, int64_t, bool, uint8_t, int8_t,
+               int16_t)
+ADAPTER_KERNEL("gather_nd_grad", gather_nd_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

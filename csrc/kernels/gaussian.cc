@@ -24,6 +24,6 @@ void gaussian(Context& ctx, const IntArray& shape, float mean, float deviation, 
   });
 }
 
-ADAPTER_KERNEL("gaussian", gaussian, none, float, double)
+ADAPTER_KERNEL("gaussian", gaussian, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

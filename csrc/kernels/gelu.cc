@@ -64,9 +64,9 @@ void erf_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_g
   unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g * T(kTwoOverSqrtPi) * std::exp(-v * v); });
 }
 
-ADAPTER_KERNEL("gelu", gelu, none, float, double)
-ADAPTER_KERNEL("gelu_grad", gelu_grad, none, float, double)
-ADAPTER_KERNEL("erf", erf, none, float, double)
-ADAPTER_KERNEL("erf_grad", erf_grad, none, float, double)
+ADAPTER_KERNEL("gelu", gelu, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("gelu_grad", gelu_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("erf", erf, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("erf_grad", erf_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -136,9 +136,9 @@ void group_norm_float_grad(Context& ctx, const Tensor& x, const OptionalTensor& 
                      bias_grad);
 }
 
-ADAPTER_KERNEL("group_norm", group_norm, f64, float, double)
-ADAPTER_KERNEL("group_norm_grad", group_norm_grad, f64, float, double)
-ADAPTER_KERNEL("group_norm", group_norm_float, f64, float, double)
-ADAPTER_KERNEL("group_norm_grad", group_norm_float_grad, f64, float, double)
+ADAPTER_KERNEL("group_norm", group_norm, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("group_norm_grad", group_norm_grad, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("group_norm", group_norm_float, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("group_norm_grad", group_norm_float_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

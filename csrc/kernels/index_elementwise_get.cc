@@ -126,9 +126,13 @@ void index_elementwise_get_grad_3_1_1(Context& ctx, const Tensor& x, const Tenso
                                 slice_offset, accumulate, false, x_grad);
 }
 
-ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad, f64, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get_3_1_1, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad_3_1_1, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get, none, float, double, float16, bfloat16, int32_t, int64_t,
+               bool)
+ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad, wide, float, double, float16, bfloat16,
+               int32_t, int64_t)
+ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get_3_1_1, none, float, double, float16, bfloat16, int32_t,
+               int64_t, bool)
+ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad_3_1_1, wide, float, double, float16, bfloat16,
+               int32_t, int64_t)
 
 }  // namespace adapter::kernels

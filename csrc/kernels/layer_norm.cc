@@ -27,8 +27,9 @@ void layer_norm(Context& ctx, const Tensor& x, const OptionalTensor& scale, cons
   const NormRows rows(x.shape, begin_norm_axis);
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
-  T* means = mean ? host::out<T>(ctx, mean) : nullptr;
-  T* variances = variance ? host::out<T>(ctx, variance) : nullptr;
+  using C = Compute<T>;  // the dtype of the statistics
+  C* means = mean ? host::out<C>(ctx, mean) : nullptr;
+  C* variances = variance ? host::out<C>(ctx, variance) : nullptr;
   const T* a = host::in<T>(x);
   const T* w = optional_in<T>(scale);
   const T* b = optional_in<T>(bias);
@@ -41,8 +42,8 @@ void layer_norm(Context& ctx, const Tensor& x, const OptionalTensor& scale, cons
       const double m = total / static_cast<double>(rows.width);
       for (int64_t j = 0; j < rows.width; ++j) squares += (in[j] - m) * (in[j] - m);
       const double v = squares / static_cast<double>(rows.width), factor = 1 / std::sqrt(v + epsilon);
-      if (means) means[i] = static_cast<T>(m);
-      if (variances) variances[i] = static_cast<T>(v);
+      if (means) means[i] = static_cast<C>(m);
+      if (variances) variances[i] = static_cast<C>(v);
       for (int64_t j = 0; j < rows.width; ++j)
         row[j] = static_cast<T>((in[j] - m) * factor * (w ? w[j] : T(1)) + (b ? b[j] : T(0)));
     }
@@ -62,8 +63,8 @@ void layer_norm_grad(Context& ctx, const Tensor& x, const OptionalTensor& scale,
   T* db = bias_grad ? host::out<T>(ctx, bias_grad) : nullptr;
   const T* a = host::in<T>(x);
   const T* w = optional_in<T>(scale);
-  const T* means = host::in<T>(mean);
-  const T* variances = host::in<T>(variance);
+  const auto* means = host::in<Compute<T>>(mean);
+  const auto* variances = host::in<Compute<T>>(variance);
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=] {
     const int64_t n = rows.width;
@@ -93,7 +94,7 @@ void layer_norm_grad(Context& ctx, const Tensor& x, const OptionalTensor& scale,
   });
 }
 
-ADAPTER_KERNEL("layer_norm", layer_norm, f64, float, double)
-ADAPTER_KERNEL("layer_norm_grad", layer_norm_grad, f64, float, double)
+ADAPTER_KERNEL("layer_norm", layer_norm, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("layer_norm_grad", layer_norm_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -33,6 +33,6 @@ void linspace(Context& ctx, const Tensor& start, const Tensor& stop, const Tenso
   });
 }
 
-ADAPTER_KERNEL("linspace", linspace, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("linspace", linspace, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

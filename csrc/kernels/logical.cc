@@ -24,9 +24,13 @@ void logical_not(Context& ctx, const Tensor& x, Output& out) {
   host::unary<T, bool>(ctx, x, out, [](T v) { return v == 0; });
 }
 
-ADAPTER_KERNEL("logical_and", logical_and, none, float, double, int32_t, int64_t, int16_t, int8_t, bool)
-ADAPTER_KERNEL("logical_or", logical_or, none, float, double, int32_t, int64_t, int16_t, int8_t, bool)
-ADAPTER_KERNEL("logical_xor", logical_xor, none, float, double, int32_t, int64_t, int16_t, int8_t, bool)
-ADAPTER_KERNEL("logical_not", logical_not, none, float, double, int32_t, int64_t, int16_t, int8_t, bool)
+ADAPTER_KERNEL("logical_and", logical_and, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               bool)
+ADAPTER_KERNEL("logical_or", logical_or, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               bool)
+ADAPTER_KERNEL("logical_xor", logical_xor, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               bool)
+ADAPTER_KERNEL("logical_not", logical_not, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               bool)
 
 }  // namespace adapter::kernels

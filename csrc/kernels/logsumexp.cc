@@ -33,7 +33,7 @@ void logsumexp_grad(Context& ctx, const Tensor& x, const Tensor& out, const Tens
                  [=](int64_t k, int64_t i) { return g[i] * std::exp(a[k] - y[i]); });
 }
 
-ADAPTER_KERNEL("logsumexp", logsumexp, f64, float, double)
-ADAPTER_KERNEL("logsumexp_grad", logsumexp_grad, none, float, double)
+ADAPTER_KERNEL("logsumexp", logsumexp, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("logsumexp_grad", logsumexp_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

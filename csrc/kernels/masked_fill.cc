@@ -34,7 +34,7 @@ void masked_fill_grad(Context& ctx, const Tensor& x, const Tensor& mask, const T
   sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t, int64_t j) { return m[j] ? T(0) : g[k]; });
 }
 
-ADAPTER_KERNEL("masked_fill", masked_fill, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("masked_fill_grad", masked_fill_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("masked_fill", masked_fill, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("masked_fill_grad", masked_fill_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -50,7 +50,7 @@ void masked_select(Context& ctx, const Tensor& x, const Tensor& mask, Output& ou
   });
 }
 
-ADAPTER_KERNEL("nonzero", nonzero, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("masked_select", masked_select, none, float, double, int32_t, int64_t, bool)
+ADAPTER_KERNEL("nonzero", nonzero, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("masked_select", masked_select, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
 
 }  // namespace adapter::kernels

@@ -14,7 +14,7 @@ void matmul_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& o
   launch_multiply_grad<T>(ctx, {x.shape, y.shape, transpose_x, transpose_y}, x, y, out_grad, x_grad, y_grad);
 }
 
-ADAPTER_KERNEL("matmul", matmul, same, float, double)
-ADAPTER_KERNEL("matmul_grad", matmul_grad, same, float, double)
+ADAPTER_KERNEL("matmul", matmul, same, float, double, float16, bfloat16)
+ADAPTER_KERNEL("matmul_grad", matmul_grad, same, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -43,9 +43,9 @@ void mean_all_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output
   mean_grad_over<T>(ctx, x, out_grad, {}, true, x_grad);
 }
 
-ADAPTER_KERNEL("mean", mean, f64, float, double)
-ADAPTER_KERNEL("mean_grad", mean_grad, none, float, double)
-ADAPTER_KERNEL("mean_all", mean_all, f64, float, double)
-ADAPTER_KERNEL("mean_all_grad", mean_all_grad, none, float, double)
+ADAPTER_KERNEL("mean", mean, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("mean_grad", mean_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("mean_all", mean_all, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("mean_all_grad", mean_all_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

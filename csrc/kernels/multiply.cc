@@ -18,7 +18,7 @@ void multiply_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor&
   sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t, int64_t j) { return static_cast<T>(g[k] * b[j]); });
 }
 
-ADAPTER_KERNEL("multiply", multiply, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("multiply_grad", multiply_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("multiply", multiply, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("multiply_grad", multiply_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -120,9 +120,9 @@ void pad3d_float_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, con
   pad3d_grad<T>(ctx, x, out_grad, paddings, mode, value, format, x_grad);
 }
 
-ADAPTER_KERNEL("pad3d", pad3d, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("pad3d_grad", pad3d_grad, f64, float, double)
-ADAPTER_KERNEL("pad3d", pad3d_float, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("pad3d_grad", pad3d_float_grad, f64, float, double)
+ADAPTER_KERNEL("pad3d", pad3d, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("pad3d_grad", pad3d_grad, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("pad3d", pad3d_float, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("pad3d_grad", pad3d_float_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

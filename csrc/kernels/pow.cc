@@ -17,7 +17,7 @@ void pow_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const Scala
   unary_grad<T>(ctx, x, out_grad, x_grad, [=](T v, T g) { return g * power_slope(v, exponent); });
 }
 
-ADAPTER_KERNEL("pow", pow, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("pow_grad", pow_grad, none, float, double)
+ADAPTER_KERNEL("pow", pow, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("pow_grad", pow_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -9,8 +9,8 @@ namespace adapter::kernels {
 // Integer powers are exact modulo 2^bits; an integer to a negative power is truncated towards zero, 0 to one is 0.
 template <typename T>
 T power(T base, T exponent) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return std::pow(base, exponent);
+  if constexpr (is_floating<T>) {
+    return std::pow(Compute<T>(base), Compute<T>(exponent));
   } else {
     using Wrapping = std::make_unsigned_t<T>;
     if (exponent < 0) return base == 1 ? T(1) : base == -1 ? (exponent % 2 == 0 ? T(1) : T(-1)) : T(0);
@@ -24,7 +24,8 @@ T power(T base, T exponent) {
 // d(base^exponent)/d(base)
 template <typename T>
 T power_slope(T base, T exponent) {
-  return exponent == 0 ? T(0) : exponent * std::pow(base, exponent - 1);
+  using C = Compute<T>;
+  return exponent == 0 ? C(0) : exponent * std::pow(C(base), C(exponent - 1));
 }
 
 }  // namespace adapter::kernels

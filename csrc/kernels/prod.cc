@@ -46,7 +46,7 @@ void prod_grad(Context& ctx, const Tensor& x, const Tensor& /*out*/, const Tenso
   });
 }
 
-ADAPTER_KERNEL("prod", prod, f64, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("prod_grad", prod_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("prod", prod, wide, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("prod_grad", prod_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -66,11 +66,13 @@ void one_hot_raw(Context& ctx, const Tensor& x, const Scalar& classes, DType dty
   });
 }
 
-ADAPTER_KERNEL("add_raw", add_raw, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("equal_raw", equal_raw, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("less_than_raw", less_than_raw, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
-ADAPTER_KERNEL("greater_equal_raw", greater_equal_raw, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t,
-               bool)
+ADAPTER_KERNEL("add_raw", add_raw, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("equal_raw", equal_raw, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
+ADAPTER_KERNEL("less_than_raw", less_than_raw, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t,
+               int8_t, uint8_t, bool)
+ADAPTER_KERNEL("greater_equal_raw", greater_equal_raw, none, float, double, float16, bfloat16, int32_t, int64_t,
+               int16_t, int8_t, uint8_t, bool)
 ADAPTER_KERNEL("one_hot_raw", one_hot_raw, none, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -18,14 +18,16 @@ void relu_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& 
 
 template <typename T>
 void leaky_relu(Context& ctx, const Tensor& x, double alpha, Output& out) {
-  const T slope = static_cast<T>(alpha);
-  host::unary<T, T>(ctx, x, out, [=](T v) { return v < 0 ? slope * v : v; });
+  using C = Compute<T>;
+  const C slope = static_cast<C>(alpha);
+  host::unary<T, T>(ctx, x, out, [=](C v) { return v < 0 ? slope * v : v; });
 }
 
 template <typename T>
 void leaky_relu_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, double alpha, Output& x_grad) {
-  const T slope = static_cast<T>(alpha);
-  unary_grad<T>(ctx, x, out_grad, x_grad, [=](T v, T g) { return v < 0 ? slope * g : g; });
+  using C = Compute<T>;
+  const C slope = static_cast<C>(alpha);
+  unary_grad<T>(ctx, x, out_grad, x_grad, [=](C v, C g) { return v < 0 ? slope * g : g; });
 }
 
 // Up to Paddle 3.2 the slope comes as a float.
@@ -39,11 +41,11 @@ void leaky_relu_grad_3_0(Context& ctx, const Tensor& x, const Tensor& out_grad, 
   leaky_relu_grad<T>(ctx, x, out_grad, alpha, x_grad);
 }
 
-ADAPTER_KERNEL("relu", relu, none, float, double)
-ADAPTER_KERNEL("relu_grad", relu_grad, none, float, double)
-ADAPTER_KERNEL("leaky_relu", leaky_relu, none, float, double)
-ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad, none, float, double)
-ADAPTER_KERNEL("leaky_relu", leaky_relu_3_0, none, float, double)
-ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad_3_0, none, float, double)
+ADAPTER_KERNEL("relu", relu, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("relu_grad", relu_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("leaky_relu", leaky_relu, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("leaky_relu", leaky_relu_3_0, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("leaky_relu_grad", leaky_relu_grad_3_0, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

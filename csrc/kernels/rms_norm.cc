@@ -32,10 +32,11 @@ void rms_norm(Context& ctx, const Tensor& x, const OptionalTensor& scale, const 
   const RmsRows rows(x.shape, normalized_shape);
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
-  T* inverses = nullptr;
+  using C = Compute<T>;
+  C* inverses = nullptr;
   if (inverse) {
     ctx.resize(inverse, rows.outer);
-    inverses = host::out<T>(ctx, inverse);
+    inverses = host::out<C>(ctx, inverse);
   }
   const T* a = host::in<T>(x);
   const T* w = scale ? host::in<T>(scale) : nullptr;
@@ -45,7 +46,7 @@ void rms_norm(Context& ctx, const Tensor& x, const OptionalTensor& scale, const 
       double squares = 0;
       for (int64_t j = 0; j < rows.width; ++j) squares += static_cast<double>(in[j]) * static_cast<double>(in[j]);
       const double factor = 1 / std::sqrt(squares / static_cast<double>(rows.width) + epsilon);
-      if (inverses) inverses[i] = static_cast<T>(factor);
+      if (inverses) inverses[i] = static_cast<C>(factor);
       for (int64_t j = 0; j < rows.width; ++j)
         r[i * rows.width + j] = static_cast<T>(in[j] * factor * (w ? w[j] : T(1)));
     }
@@ -64,7 +65,7 @@ void rms_norm_grad(Context& ctx, const Tensor& x, const OptionalTensor& scale, c
   T* dw = scale_grad ? host::out<T>(ctx, scale_grad) : nullptr;
   const T* a = host::in<T>(x);
   const T* w = scale ? host::in<T>(scale) : nullptr;
-  const T* inverses = host::in<T>(inverse);
+  const auto* inverses = host::in<Compute<T>>(inverse);
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=] {
     const int64_t n = rows.width;
@@ -87,7 +88,7 @@ void rms_norm_grad(Context& ctx, const Tensor& x, const OptionalTensor& scale, c
   });
 }
 
-ADAPTER_FUSED_KERNEL("rms_norm", rms_norm, f64, float, double)
-ADAPTER_FUSED_KERNEL("rms_norm_grad", rms_norm_grad, f64, float, double)
+ADAPTER_FUSED_KERNEL("rms_norm", rms_norm, wide, float, double, float16, bfloat16)
+ADAPTER_FUSED_KERNEL("rms_norm_grad", rms_norm_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

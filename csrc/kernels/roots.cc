@@ -47,13 +47,13 @@ void reciprocal_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Ou
   unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return -g * y * y; });
 }
 
-ADAPTER_KERNEL("square", square, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("square_grad", square_grad, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("sqrt", sqrt, none, float, double)
-ADAPTER_KERNEL("sqrt_grad", sqrt_grad, none, float, double)
-ADAPTER_KERNEL("rsqrt", rsqrt, none, float, double)
-ADAPTER_KERNEL("rsqrt_grad", rsqrt_grad, none, float, double)
-ADAPTER_KERNEL("reciprocal", reciprocal, none, float, double)
-ADAPTER_KERNEL("reciprocal_grad", reciprocal_grad, none, float, double)
+ADAPTER_KERNEL("square", square, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("square_grad", square_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("sqrt", sqrt, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("sqrt_grad", sqrt_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("rsqrt", rsqrt, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("rsqrt_grad", rsqrt_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("reciprocal", reciprocal, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("reciprocal_grad", reciprocal_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

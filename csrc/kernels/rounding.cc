@@ -11,7 +11,7 @@ namespace adapter::kernels {
 template <typename T>
 void abs(Context& ctx, const Tensor& x, Output& out) {
   host::unary<T, T>(ctx, x, out, [](T v) {
-    if constexpr (std::is_floating_point_v<T>)
+    if constexpr (is_floating<T>)
       return std::abs(v);
     else  // through unsigned: the smallest integer has no negative
       return static_cast<T>(v < 0 ? 0 - static_cast<std::make_unsigned_t<T>>(v)
@@ -21,7 +21,7 @@ void abs(Context& ctx, const Tensor& x, Output& out) {
 
 template <typename T>
 void abs_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return v == 0 ? T(0) : static_cast<T>(v < 0 ? -g : g); });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return v == 0 ? T(0) : static_cast<T>(v < 0 ? -g : g); });
 }
 
 template <typename T>
@@ -40,11 +40,11 @@ void step_grad(Context& ctx, const Tensor& out_grad, Output& x_grad) {
   if (x_grad) host::unary<T, T>(ctx, out_grad, x_grad, [](T) { return T(0); });
 }
 
-ADAPTER_KERNEL("abs", abs, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("abs_grad", abs_grad, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("floor", floor, none, float, double)
-ADAPTER_KERNEL("floor_grad", step_grad, none, float, double)
-ADAPTER_KERNEL("ceil", ceil, none, float, double)
-ADAPTER_KERNEL("ceil_grad", step_grad, none, float, double)
+ADAPTER_KERNEL("abs", abs, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("abs_grad", abs_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("floor", floor, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("floor_grad", step_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("ceil", ceil, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("ceil_grad", step_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -27,7 +27,7 @@ void div_scale(Context& ctx, const Tensor& x, const Scalar& scale, Output& out) 
   host::unary<T, T>(ctx, x, out, [=](T v) { return static_cast<T>(v / divisor); });
 }
 
-ADAPTER_KERNEL("scale", scale, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t)
-ADAPTER_KERNEL("div_scale", div_scale, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("scale", scale, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t)
+ADAPTER_KERNEL("div_scale", div_scale, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

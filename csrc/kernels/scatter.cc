@@ -47,7 +47,7 @@ void scatter_grad(Context& ctx, const Tensor& index, const Tensor& updates, cons
   });
 }
 
-ADAPTER_KERNEL("scatter", scatter, f64, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("scatter_grad", scatter_grad, none, float, double)
+ADAPTER_KERNEL("scatter", scatter, wide, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("scatter_grad", scatter_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -23,6 +23,6 @@ void sgd(Context& ctx, const Tensor& param, const Tensor& learning_rate, const T
   });
 }
 
-ADAPTER_KERNEL("sgd", sgd, none, float, double)
+ADAPTER_KERNEL("sgd", sgd, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

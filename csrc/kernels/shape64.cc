@@ -13,6 +13,7 @@ void shape64(Context& ctx, const Tensor& x, Output& out) {
   });
 }
 
-ADAPTER_KERNEL("shape64", shape64, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("shape64", shape64, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t,
+               bool)
 
 }  // namespace adapter::kernels

@@ -50,13 +50,13 @@ void tanh_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& 
   unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return g * (1 - y * y); });
 }
 
-ADAPTER_KERNEL("sigmoid", sigmoid, none, float, double)
-ADAPTER_KERNEL("sigmoid_grad", sigmoid_grad, none, float, double)
-ADAPTER_KERNEL("silu", silu, none, float, double)
-ADAPTER_KERNEL("silu_grad", silu_grad, none, float, double)
-ADAPTER_KERNEL("logsigmoid", logsigmoid, none, float, double)
-ADAPTER_KERNEL("logsigmoid_grad", logsigmoid_grad, none, float, double)
-ADAPTER_KERNEL("tanh", tanh, none, float, double)
-ADAPTER_KERNEL("tanh_grad", tanh_grad, none, float, double)
+ADAPTER_KERNEL("sigmoid", sigmoid, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("sigmoid_grad", sigmoid_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("silu", silu, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("silu_grad", silu_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("logsigmoid", logsigmoid, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("logsigmoid_grad", logsigmoid_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("tanh", tanh, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("tanh_grad", tanh_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

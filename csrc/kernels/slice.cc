@@ -66,7 +66,7 @@ void slice_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const std
   });
 }
 
-ADAPTER_KERNEL("slice", slice, none, float, double, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("slice_grad", slice_grad, none, float, double, int32_t, int64_t, bool)
+ADAPTER_KERNEL("slice", slice, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("slice_grad", slice_grad, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
 
 }  // namespace adapter::kernels

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
@@ -23,13 +24,13 @@ void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
     slices.each([&](int64_t, int64_t offset) {
       const int64_t n = slices.length, step = slices.inner;
       const T peak = slice_max(a + offset, n, step);
+      std::vector<Compute<T>> power(static_cast<size_t>(n));
       double total = 0;
       for (int64_t j = 0; j < n; ++j) {
-        const T power = std::exp(a[offset + j * step] - peak);
-        r[offset + j * step] = power;
-        total += static_cast<double>(power);
+        power[static_cast<size_t>(j)] = std::exp(a[offset + j * step] - peak);
+        total += static_cast<double>(power[static_cast<size_t>(j)]);
       }
-      for (int64_t j = 0; j < n; ++j) r[offset + j * step] = static_cast<T>(r[offset + j * step] / total);
+      for (int64_t j = 0; j < n; ++j) r[offset + j * step] = static_cast<T>(power[static_cast<size_t>(j)] / total);
     });
   });
 }
@@ -85,9 +86,9 @@ void log_softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, i
   });
 }
 
-ADAPTER_KERNEL("softmax", softmax, f64, float, double)
-ADAPTER_KERNEL("softmax_grad", softmax_grad, f64, float, double)
-ADAPTER_KERNEL("log_softmax", log_softmax, f64, float, double)
-ADAPTER_KERNEL("log_softmax_grad", log_softmax_grad, f64, float, double)
+ADAPTER_KERNEL("softmax", softmax, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("softmax_grad", softmax_grad, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("log_softmax", log_softmax, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("log_softmax_grad", log_softmax_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -29,7 +29,7 @@ void squared_l2_norm_grad(Context& ctx, const Tensor& x, const Tensor& out_grad,
   });
 }
 
-ADAPTER_KERNEL("squared_l2_norm", squared_l2_norm, f64, float, double)
-ADAPTER_KERNEL("squared_l2_norm_grad", squared_l2_norm_grad, none, float, double)
+ADAPTER_KERNEL("squared_l2_norm", squared_l2_norm, wide, float, double, float16, bfloat16)
+ADAPTER_KERNEL("squared_l2_norm_grad", squared_l2_norm_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -66,11 +66,14 @@ void axes_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_
   copy_as<T>(ctx, out_grad, x.shape, x_grad);
 }
 
-ADAPTER_KERNEL("squeeze", squeeze, none, float, double, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("unsqueeze", unsqueeze, none, float, double, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("flatten", flatten, none, float, double, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("squeeze_grad", squeeze_grad, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("unsqueeze_grad", axes_grad, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("flatten_grad", axes_grad, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("squeeze", squeeze, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t, int8_t,
+               bool)
+ADAPTER_KERNEL("unsqueeze", unsqueeze, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t,
+               int8_t, bool)
+ADAPTER_KERNEL("flatten", flatten, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t, int8_t,
+               bool)
+ADAPTER_KERNEL("squeeze_grad", squeeze_grad, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("unsqueeze_grad", axes_grad, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("flatten_grad", axes_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

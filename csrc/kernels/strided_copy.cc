@@ -23,6 +23,7 @@ void strided_copy(Context& ctx, const Tensor& x, const std::vector<int64_t>& dim
   host::launch(ctx, [=] { copy_rows(walk, r, a); });
 }
 
-ADAPTER_KERNEL("strided_copy", strided_copy, none, float, double, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
+ADAPTER_KERNEL("strided_copy", strided_copy, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
 
 }  // namespace adapter::kernels

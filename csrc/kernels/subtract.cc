@@ -17,7 +17,7 @@ void subtract_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor&
   sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
 }
 
-ADAPTER_KERNEL("subtract", subtract, none, float, double, int32_t, int64_t, int16_t)
-ADAPTER_KERNEL("subtract_grad", subtract_grad, f64, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("subtract", subtract, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t)
+ADAPTER_KERNEL("subtract_grad", subtract_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -70,7 +70,7 @@ void swiglu_grad(Context& ctx, const Tensor& x, const OptionalTensor& y, const T
   });
 }
 
-ADAPTER_FUSED_KERNEL("swiglu", swiglu, none, float, double)
-ADAPTER_FUSED_KERNEL("swiglu_grad", swiglu_grad, none, float, double)
+ADAPTER_FUSED_KERNEL("swiglu", swiglu, none, float, double, float16, bfloat16)
+ADAPTER_FUSED_KERNEL("swiglu_grad", swiglu_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -20,7 +20,7 @@ void topk_grad(Context& ctx, const Tensor& x, const Tensor& indices, const Tenso
   launch_unsort<T>(ctx, x.shape, indices, out_grad, axis, x_grad);
 }
 
-ADAPTER_KERNEL("topk", topk, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("topk_grad", topk_grad, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("topk", topk, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("topk_grad", topk_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

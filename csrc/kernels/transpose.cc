@@ -31,7 +31,9 @@ void transpose_grad(Context& ctx, const Tensor& out_grad, const std::vector<int3
   permute<T>(ctx, out_grad, inverse, x_grad);
 }
 
-ADAPTER_KERNEL("transpose", transpose, none, float, double, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("transpose_grad", transpose_grad, none, float, double, int32_t, int64_t, int16_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("transpose", transpose, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t,
+               int8_t, bool)
+ADAPTER_KERNEL("transpose_grad", transpose_grad, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t,
+               uint8_t, int8_t, bool)
 
 }  // namespace adapter::kernels

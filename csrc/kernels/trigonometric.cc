@@ -27,9 +27,9 @@ void cos_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_g
   unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return -g * std::sin(v); });
 }
 
-ADAPTER_KERNEL("sin", sin, none, float, double)
-ADAPTER_KERNEL("sin_grad", sin_grad, none, float, double)
-ADAPTER_KERNEL("cos", cos, none, float, double)
-ADAPTER_KERNEL("cos_grad", cos_grad, none, float, double)
+ADAPTER_KERNEL("sin", sin, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("sin_grad", sin_grad, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("cos", cos, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("cos_grad", cos_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

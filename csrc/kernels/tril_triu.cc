@@ -35,11 +35,11 @@ void tril_triu(Context& ctx, const Tensor& x, int32_t diagonal, bool lower, Outp
   triangle<T>(ctx, x, diagonal, lower, out);
 }
 
-ADAPTER_KERNEL("tril", tril, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("triu", triu, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
-ADAPTER_KERNEL("tril_triu", tril_triu, none, float, double, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("tril", tril, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("triu", triu, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t, bool)
+ADAPTER_KERNEL("tril_triu", tril_triu, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t, bool)
 // The gradient of a masked copy is the same masked copy.
-ADAPTER_KERNEL("tril_grad", tril, none, float, double, int32_t, int64_t)
-ADAPTER_KERNEL("triu_grad", triu, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("tril_grad", tril, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("triu_grad", triu, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
@@ -7,6 +8,19 @@
 namespace adapter::kernels {
 
 // Uniform in [low, high). Rounding to T could give `high` itself, which is moved to its neighbour.
+// The number before `end`, on the way to `first`. A half type has no nextafter: its bits count its numbers.
+template <typename T>
+T largest_below(T end, T first) {
+  if constexpr (is_half<T>) {
+    if (end == 0) return -std::numeric_limits<T>::min();  // subnormal numbers would do as well
+    T last = end;
+    last.bits = static_cast<uint16_t>(end > 0 ? end.bits - 1 : end.bits + 1);
+    return last;
+  } else {
+    return std::nextafter(end, first);
+  }
+}
+
 template <typename T>
 void uniform(Context& ctx, const IntArray& shape, DType /*dtype*/, const Scalar& low, const Scalar& high, int32_t seed,
              Output& out) {
@@ -17,7 +31,7 @@ void uniform(Context& ctx, const IntArray& shape, DType /*dtype*/, const Scalar&
   ctx.resize(out, Shape(shape));
   T* r = host::out<T>(ctx, out);
   const int64_t n = out.numel();
-  const T last = first < end ? std::nextafter(end, first) : end;
+  const T last = first < end ? largest_below(end, first) : end;
   const double origin = first, width = static_cast<double>(end) - origin;
   host::launch(ctx, [=, draw = next_draw(ctx, seed)] {
     for (int64_t i = 0; i < n; ++i) {
@@ -27,6 +41,6 @@ void uniform(Context& ctx, const IntArray& shape, DType /*dtype*/, const Scalar&
   });
 }
 
-ADAPTER_KERNEL("uniform", uniform, none, float, double)
+ADAPTER_KERNEL("uniform", uniform, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -40,7 +40,7 @@ void where_grad(Context& ctx, const Tensor& condition, const Tensor& /*x*/, cons
   keep_where<T>(ctx, condition, true, out_grad, x_grad);
 }
 
-ADAPTER_KERNEL("where", where, none, float, double, int32_t, int64_t, bool)
-ADAPTER_KERNEL("where_grad", where_grad, none, float, double, int32_t, int64_t)
+ADAPTER_KERNEL("where", where, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("where_grad", where_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "adapter_sdk/context.h"
+#include "adapter_sdk/half.h"
 #include "adapter_sdk/plugin_table.h"
 #include "adapter_sdk/tensor.h"
 
@@ -47,7 +48,9 @@ struct Kernel {
 // All kernels of this library, in order of registration.
 std::vector<Kernel*>& kernel_table();
 
-enum Accumulator { none, same, f32, f64 };  // `same`: the dtype of the kernel; f64: a plain double sum
+// In which dtype a kernel holds its sums. `same`: its own dtype, float32 for the half types (BLAS's rule). `wide`: double
+// for float32 and float64, float32 for the half types.
+enum Accumulator { none, same, wide, f32, f64 };
 
 namespace detail {
 
@@ -321,9 +324,11 @@ struct Describe<Function> {
 };
 
 inline int32_t accumulator_dtype(Accumulator accumulator, DType dtype) {
+  const bool is_half = dtype == DType::float16 || dtype == DType::bfloat16;
   switch (accumulator) {
     case none: return ADAPTER_UNDEFINED;
-    case same: return static_cast<int32_t>(dtype);
+    case same: return is_half ? ADAPTER_FLOAT32 : static_cast<int32_t>(dtype);
+    case wide: return is_half ? ADAPTER_FLOAT32 : ADAPTER_FLOAT64;
     case f32: return ADAPTER_FLOAT32;
     case f64: return ADAPTER_FLOAT64;
   }
@@ -375,7 +380,7 @@ bool declare_family(const Declaration& declaration) {
 #endif
 
 // ADAPTER_KERNEL("phi kernel name", function template, accumulator, dtypes...)
-// accumulator: none | same | f32 | f64 — the dtype in which the kernel holds its sums; the conformance suite holds it
+// accumulator: none | same | wide | f32 | f64 — the dtype in which the kernel holds its sums; the conformance suite holds it
 // to that.
 #define ADAPTER_KERNEL(operator_name, function_template, accumulator, ...) \
   ADAPTER_KERNEL_WITH_FLAGS(operator_name, function_template, accumulator, 0u, __VA_ARGS__)

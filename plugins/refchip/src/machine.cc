@@ -1,5 +1,8 @@
 #include "machine.h"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cstdint>
@@ -34,8 +37,15 @@ int shift_of(const std::string& suffix) {
   }
 }
 
+int allowed_processors() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+}
+
 Machine read_environment() {
   Machine result;
+  const char* threads = std::getenv("REFCHIP_THREADS");
+  result.threads = threads != nullptr ? parse_threads(threads) : std::min(allowed_processors(), kMaxThreads);
   if (const char* cards = std::getenv("REFCHIP_CARDS")) result.cards = parse_cards(cards);
   if (const char* memory = std::getenv("REFCHIP_MEMORY")) result.memory_bytes = parse_memory(memory);
   return result;
@@ -50,6 +60,15 @@ int parse_cards(const std::string& text) {
     throw adapter::InvalidArgument("REFCHIP_CARDS is \"" + text + "\", but must be a whole number from 0 to " +
                                    std::to_string(kMaxCards) + "; correct it or unset it to get 2 cards");
   return static_cast<int>(cards);
+}
+
+int parse_threads(const std::string& text) {
+  std::string rest = text;
+  uint64_t threads = 0;
+  if (!take_number(rest, threads) || !rest.empty() || threads < 1 || threads > static_cast<uint64_t>(kMaxThreads))
+    throw adapter::InvalidArgument("REFCHIP_THREADS is \"" + text + "\", but must be a whole number from 1 to " +
+                                   std::to_string(kMaxThreads) + "; correct it or unset it to use every processor");
+  return static_cast<int>(threads);
 }
 
 size_t parse_memory(const std::string& text) {

@@ -1,8 +1,5 @@
 #include "stream.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <exception>
 #include <new>
@@ -11,6 +8,7 @@
 
 #include "adapter_sdk/error.h"
 #include "barrier.h"
+#include "blocked_signals.h"
 #include "fork_guard.h"
 #include "machine.h"
 #include "spin.h"
@@ -33,23 +31,6 @@ std::string what_of(const std::exception_ptr& error) {
     return "an exception that is no std::exception";
   }
 }
-
-// Signals are the application's affair (Ctrl-C has to reach Python's main thread); those of a crash stay with us.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (const int crash : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&blocked, crash);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
-  }
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 

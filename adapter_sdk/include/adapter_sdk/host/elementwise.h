@@ -2,6 +2,7 @@
 #pragma once
 
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/host/strided.h"
 
 namespace adapter::host {
@@ -13,7 +14,9 @@ void unary(Context& ctx, const Tensor& x, Output& output, Op op) {
   const In* a = in<In>(x);
   const int64_t n = x.numel();
   launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = op(a[i]);
+    parallel_for(n, kElementGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) r[i] = op(a[i]);
+    });
   });
 }
 
@@ -27,7 +30,9 @@ void binary(Context& ctx, const Tensor& x, const Tensor& y, Output& output, Op o
   if (x.shape == y.shape) {
     const int64_t n = x.numel();
     launch(ctx, [=] {
-      for (int64_t i = 0; i < n; ++i) r[i] = op(a[i], b[i]);
+      parallel_for(n, kElementGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) r[i] = op(a[i], b[i]);
+      });
     });
     return;
   }
@@ -36,7 +41,7 @@ void binary(Context& ctx, const Tensor& x, const Tensor& y, Output& output, Op o
                      {contiguous_strides(space), broadcast_strides(x.shape, space), broadcast_strides(y.shape, space)});
   launch(ctx, [=] {
     const int64_t sa = walk.inner_stride(1), sb = walk.inner_stride(2);
-    walk.rows([&](const std::array<int64_t, 3>& o, int64_t n) {
+    parallel_rows(walk, [&](const std::array<int64_t, 3>& o, int64_t n) {
       Out* rr = r + o[0];
       const In* aa = a + o[1];
       const In* bb = b + o[2];

@@ -1,8 +1,9 @@
 // The bridge between kernels that run on the host's processor and the software device whose streams carry them.
-// A device that wants to use the SDK's host kernels defines the two functions below; they are resolved at link time.
+// A device that wants to use the SDK's host kernels defines the functions below; they are resolved at link time.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -105,5 +106,10 @@ void* alias(const void* device_address) noexcept;
 // An exception out of the task is kept and rethrown as DeviceError by the next synchronisation of the stream.
 // Throws DeviceError in a process that was forked from one already using the device.
 void submit(StreamHandle stream, Task task);
+
+// Calls chunk(state, i) once for every i below `count`, on any of the device's threads and in any order, and returns when
+// all are done. To be called inside a task. The first exception (by i) is rethrown once the others have ended. Kernels
+// use parallel_for (adapter_sdk/host/parallel.h).
+void run_chunks(int64_t count, void (*chunk)(void* state, int64_t index), void* state);
 
 }  // namespace adapter::host

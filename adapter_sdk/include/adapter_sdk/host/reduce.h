@@ -32,24 +32,28 @@ inline Reduction reduction(const Shape& shape, const std::vector<int64_t>& axes,
   return r;
 }
 
-// Calls result(i, fold) for every result i in row-major order; fold(step) calls step(offset) for each reduced element.
+// Calls result(i, fold) for every result i, on several cores; fold(step) calls step(offset) for each reduced element, in
+// row-major order and on one core, so that a sum has one order of its terms.
 template <typename Result>
 void for_each_result(const Reduction& r, Result&& result) {
   const Walk<1> outer(r.outer_shape, {r.outer_strides});
   const Walk<1> inner(r.inner_shape, {r.inner_strides});
   const bool empty = r.inner() == 0;
-  int64_t i = 0;
-  outer.rows([&](const std::array<int64_t, 1>& o, int64_t n) {
-    for (int64_t k = 0; k < n; ++k) {
-      const int64_t base = o[0] + k * outer.inner_stride(0);
-      result(i++, [&](auto&& step) {
-        if (empty) return;
-        inner.rows([&](const std::array<int64_t, 1>& q, int64_t m) {
-          const int64_t stride = inner.inner_stride(0);
-          for (int64_t j = 0; j < m; ++j) step(base + q[0] + j * stride);
+  const int64_t length = outer.row_length(), stride = inner.inner_stride(0);
+  parallel_for(r.outer(), rows_grain(r.inner()), [&](int64_t begin, int64_t end) {
+    int64_t i = begin, skip = begin % length;  // the first row may be entered in its middle
+    outer.rows_between(begin / length, (end + length - 1) / length, [&](const std::array<int64_t, 1>& o, int64_t n) {
+      for (int64_t k = skip; k < n && i < end; ++k) {
+        const int64_t base = o[0] + k * outer.inner_stride(0);
+        result(i++, [&](auto&& step) {
+          if (empty) return;
+          inner.rows([&](const std::array<int64_t, 1>& q, int64_t m) {
+            for (int64_t j = 0; j < m; ++j) step(base + q[0] + j * stride);
+          });
         });
-      });
-    }
+      }
+      skip = 0;
+    });
   });
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/tensor.h"
 
 namespace adapter::host {
@@ -71,23 +72,38 @@ struct Walk {
     }
   }
 
+  // Number of innermost rows, and the length of each.
+  int64_t row_count() const { return shape.product(0, shape.rank - 1); }
+  int64_t row_length() const { return shape[shape.rank - 1]; }
+
   // Calls row(offsets, length) for every innermost row; operand k steps by inner_stride(k) within it.
   template <typename Row>
   void rows(Row&& row) const {
-    if (shape.numel() == 0) return;
+    rows_between(0, row_count(), row);
+  }
+
+  // The same for the rows [first, last), in row-major order.
+  template <typename Row>
+  void rows_between(int64_t first, int64_t last, Row&& row) const {
+    if (shape.numel() == 0 || first >= last) return;
     const int inner = shape.rank - 1;
     std::array<int64_t, N> offset{};
     std::array<int64_t, kMaxRank> index{};
-    while (true) {
+    int64_t rest = first;
+    for (int axis = inner - 1; axis >= 0; --axis) {
+      index[static_cast<size_t>(axis)] = rest % shape[axis];
+      rest /= shape[axis];
+      for (int k = 0; k < N; ++k) offset[k] += index[static_cast<size_t>(axis)] * strides[k][axis];
+    }
+    for (int64_t current = first;;) {
       row(offset, shape[inner]);
-      int axis = inner - 1;
-      for (; axis >= 0; --axis) {
+      if (++current == last) return;
+      for (int axis = inner - 1; axis >= 0; --axis) {
         for (int k = 0; k < N; ++k) offset[k] += strides[k][axis];
         if (++index[static_cast<size_t>(axis)] < shape[axis]) break;
         index[static_cast<size_t>(axis)] = 0;
         for (int k = 0; k < N; ++k) offset[k] -= strides[k][axis] * shape[axis];
       }
-      if (axis < 0) return;
     }
   }
 
@@ -101,5 +117,22 @@ struct Walk {
     return true;
   }
 };
+
+// Calls row(offsets, length) as Walk::rows does, on several cores and in any order; a long row may come in pieces.
+template <int N, typename Row>
+void parallel_rows(const Walk<N>& walk, Row&& row) {
+  const int64_t count = walk.row_count(), length = walk.row_length();
+  if (count >= 16 || length < kElementGrain) {
+    parallel_for(count, rows_grain(length), [&](int64_t first, int64_t last) { walk.rows_between(first, last, row); });
+    return;
+  }
+  walk.rows([&](const std::array<int64_t, N>& offset, int64_t n) {
+    parallel_for(n, kElementGrain, [&](int64_t begin, int64_t end) {
+      std::array<int64_t, N> start = offset;
+      for (int k = 0; k < N; ++k) start[static_cast<size_t>(k)] += begin * walk.inner_stride(k);
+      row(start, end - begin);
+    });
+  });
+}
 
 }  // namespace adapter::host
