@@ -165,6 +165,15 @@ def test_a_bool_is_the_byte_zero_or_one() -> None:
     assert "unwritten" in failed(judge("equal", [left, right], {}, poisoned, dtype="bool"))
 
 
+def test_a_16_bit_result_that_is_the_poison_by_right_counts_as_written() -> None:
+    by_right = np.full(2, POISON * 0x101, np.uint16).view(np.float16)
+    model = Arithmetic.of("float16", "float32")
+    expected = expect(Tracked(by_right.astype(np.float64) + 1e-3, model) * 1.0, "float16")
+    assert not failed(compare("out0", expected, by_right, "float16", None))
+    elsewhere = expect(Tracked(by_right.astype(np.float64) + 1.0, model) * 1.0, "float16")
+    assert {"unwritten", "bound"} <= failed(compare("out0", elsewhere, by_right, "float16", None))
+
+
 def test_wrong_shape_and_dtype_are_caught() -> None:
     x = normal(3, 4)
     assert failed(judge("exp", [x], {}, np.exp(x).T)) == {"form"}

@@ -192,3 +192,21 @@ def test_the_recorded_calls_are_covered() -> None:
     lines = {line.call.line for line in known(Path(str(REAL_FILE)))}
     covered = sum(call.line in lines for call in without_half)
     assert covered >= 0.86 * len(without_half), f"{covered} of {len(without_half)} lines without half types"
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        ('paddle.Tensor.__mul__(Tensor([4, 2],"float16"), Tensor([],"float32"), )', "float16"),
+        ('paddle.Tensor.__mul__(Tensor([],"float32"), Tensor([4, 2],"bfloat16"), )', "bfloat16"),
+        ('paddle.Tensor.__mul__(Tensor([4, 2],"float16"), Tensor([2],"float32"), )', "float32"),
+        ('paddle.Tensor.__mul__(Tensor([],"float16"), Tensor([],"float32"), )', "float32"),
+        ('paddle.Tensor.__mul__(Tensor([4, 2],"int64"), Tensor([],"float32"), )', "float32"),
+    ],
+)
+def test_a_tensor_without_axes_does_not_widen_a_float_tensor(text: str, dtype: str) -> None:
+    assert {kernel.dtype for kernel in prepare(parse_line(text)).kernels} == {dtype}
+
+
+def test_a_list_as_an_operand_is_refused() -> None:
+    assert "Python list" in refusal('paddle.Tensor.__rmul__(Tensor([4],"float16"), [[[0.5]]], )')

@@ -21,9 +21,14 @@ _WIDTH = ("float16", "bfloat16", "float32", "float64")
 
 
 def promoted(x: Value, y: Value) -> str:
-    """The dtype of ``x op y``: floats beat integers; an integer tensor that meets a float number becomes float32."""
-    tensors = [value.dtype for value in (x, y) if isinstance(value, TensorArg)]
-    floats = [dtype for dtype in tensors if is_float(dtype)]
+    """The dtype of ``x op y``: floats beat integers, a 0-D float tensor yields to any other float tensor, and an integer
+    tensor that meets a float number becomes float32."""
+    if isinstance(x, list | tuple) or isinstance(y, list | tuple):
+        raise Refusal("a Python list as an operand, which Paddle's tensors do not compute with")
+    operands = [value for value in (x, y) if isinstance(value, TensorArg)]
+    tensors = [value.dtype for value in operands]
+    ranked = [value.dtype for value in operands if value.shape and is_float(value.dtype)]
+    floats = ranked or [dtype for dtype in tensors if is_float(dtype)]
     if not tensors:
         raise Refusal("no tensor among the operands")
     if floats:

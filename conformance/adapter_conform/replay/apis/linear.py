@@ -64,7 +64,8 @@ add(
     "nn.functional.linear",
     "matmul",
     signature("x", "weight", bias=None, name=None),
-    lambda a: bounds.dot(a.x, a.weight) if a.bias is None else bounds.dot(a.x, a.weight) + a.bias,
+    # Two kernels: the product is stored, and rounded, before the bias is added.
+    lambda a: bounds.dot(a.x, a.weight) if a.bias is None else bounds.dot(a.x, a.weight).stored() + a.bias,
     kernels=_linear_kernels,
     dtype=_one_float,
 )
