@@ -11,7 +11,7 @@ inline MatrixProduct addmm_product(const Shape& x, const Shape& y) {
   return {x, y, false, false};
 }
 
-// `input` broadcasts to the product. In place, `out` is `input`, so the product is made aside.
+// `input` broadcasts to the product. In place, `out` is `input`: each element is read before it is written.
 template <typename T>
 void addmm(Context& ctx, const Tensor& input, const Tensor& x, const Tensor& y, float beta, float alpha, Output& out) {
   const MatrixProduct product = addmm_product(x.shape, y.shape);
@@ -21,38 +21,28 @@ void addmm(Context& ctx, const Tensor& input, const Tensor& x, const Tensor& y, 
   const T* c = host::in<T>(input);
   const T* a = host::in<T>(x);
   const T* b = host::in<T>(y);
-  const host::Walk<2> walk(product.result, {host::contiguous_strides(product.result), strides});
+  const int64_t m = product.m, n = product.n, k = product.k, row_step = strides[0], step = strides[1];
   host::launch(ctx, [=] {
-    std::vector<T> xy(static_cast<size_t>(product.result.numel()));
-    multiply(product, a, b, xy.data());
-    walk.rows([&](const std::array<int64_t, 2>& o, int64_t n) {
-      for (int64_t i = 0; i < n; ++i) {
-        const int64_t k = o[0] + i * walk.inner_stride(0);
-        z[k] = static_cast<T>(beta) * c[o[1] + i * walk.inner_stride(1)] +
-               static_cast<T>(alpha) * xy[static_cast<size_t>(k)];
-      }
+    using C = Compute<T>;
+    const int64_t rows = std::max<int64_t>(1, (1 << 22) / std::max<int64_t>(1, n * std::max<int64_t>(k, 1)));
+    host::parallel_for(m, rows, [&](int64_t begin, int64_t end) {
+      std::vector<C> xy(static_cast<size_t>((end - begin) * n));
+      if (n * k > 0) gemm_tile<T>(false, false, end - begin, n, k, a + begin * k, k, b, n, C(0), xy.data(), n);
+      const C* sum = xy.data();
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t j = 0; j < n; ++j, ++sum)
+          z[i * n + j] = static_cast<C>(beta) * c[i * row_step + j * step] + static_cast<C>(alpha) * *sum;
     });
-  });
-}
-
-template <typename T>
-void scale_later(Context& ctx, const Output& grad, T factor) {
-  if (!grad || factor == T(1)) return;
-  T* r = static_cast<T*>(host::alias(grad.data));
-  const int64_t n = grad.numel();
-  host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] *= factor;
   });
 }
 
 template <typename T>
 void addmm_grad(Context& ctx, const Tensor& input, const Tensor& x, const Tensor& y, const Tensor& out_grad,
                 float alpha, float beta, Output& input_grad, Output& x_grad, Output& y_grad) {
-  launch_multiply_grad<T>(ctx, addmm_product(x.shape, y.shape), x, y, out_grad, x_grad, y_grad);
-  scale_later<T>(ctx, x_grad, static_cast<T>(alpha));
-  scale_later<T>(ctx, y_grad, static_cast<T>(alpha));
+  launch_multiply_grad<T>(ctx, addmm_product(x.shape, y.shape), x, y, out_grad, x_grad, y_grad, Compute<T>(alpha));
   // Last: it may share the storage of out_grad.
-  sum_to_shape<T>(ctx, out_grad, input.shape, input_grad, [=](T g) { return static_cast<T>(beta) * g; });
+  sum_to_shape<T>(ctx, out_grad, input.shape, input_grad,
+                  [=](Compute<T> g) { return static_cast<Compute<T>>(beta) * g; });
 }
 
 ADAPTER_KERNEL("addmm", addmm, same, float, double, float16, bfloat16)

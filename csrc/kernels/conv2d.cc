@@ -1,71 +1,103 @@
 // conv2d, and depthwise_conv2d, which is the same with its arguments in another order.
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 #include "convolution.h"
 #include "gemm.h"
 
 namespace adapter::kernels {
 
-// The planes of an image in the order [channel][place], from `image` itself or, where channels come last, by a copy.
+// Half types are computed with in float throughout, and rounded where the result is stored.
+
+// The planes of an image in the order [channel][place], from `image` itself or, where channels come last or the type is
+// a half, by a copy.
 template <typename T>
-const T* planes_of(bool channels_last, const T* image, int64_t channels, int64_t places, std::vector<T>& copy) {
-  if (!channels_last) return image;
+const Compute<T>* planes_of(bool channels_last, const T* image, int64_t channels, int64_t places,
+                            std::vector<Compute<T>>& copy) {
+  if constexpr (!is_half<T>) {
+    if (!channels_last) return image;
+  }
   copy.resize(static_cast<size_t>(channels * places));
-  flip_matrix(image, places, channels, copy.data());
+  if (channels_last)
+    flip_matrix(image, places, channels, copy.data());
+  else
+    std::copy(image, image + channels * places, copy.begin());
   return copy.data();
 }
 
 template <typename T>
+void store_planes(bool channels_last, const Compute<T>* planes, int64_t channels, int64_t places, T* image) {
+  if (channels_last)
+    flip_matrix(planes, channels, places, image);
+  else
+    std::copy(planes, planes + channels * places, image);
+}
+
+template <typename T>
+std::vector<Compute<T>> wide_filter(const Convolution& c, const T* filter) {
+  return std::vector<Compute<T>>(filter, filter + c.filters * c.taps());
+}
+
+template <typename T>
 void convolve(const Convolution& c, const T* images, const T* filter, T* out) {
-  std::vector<T> patches(static_cast<size_t>(c.taps() * c.places())), planes, own;
-  if (c.channels_last) own.resize(static_cast<size_t>(c.filters * c.places()));
-  for (int64_t n = 0; n < c.batch; ++n) {
-    const T* image = planes_of(c.channels_last, images + n * c.channels * c.pixels(), c.channels, c.pixels(), planes);
-    T* result = out + n * c.filters * c.places();
-    T* target = c.channels_last ? own.data() : result;
-    for (int64_t g = 0; g < c.groups; ++g) {
-      gather_patches(c, image + g * c.group_channels() * c.pixels(), patches.data());
-      gemm<T>(false, false, c.group_filters(), c.places(), c.taps(), filter + g * c.group_filters() * c.taps(),
-              patches.data(), T(0), target + g * c.group_filters() * c.places());
+  using C = Compute<T>;
+  const std::vector<C> weights = wide_filter(c, filter);
+  host::parallel_for(c.batch, 1, [&](int64_t first, int64_t last) {
+    std::vector<C> patches(static_cast<size_t>(c.taps() * c.places())), planes;
+    std::vector<C> own(static_cast<size_t>(c.filters * c.places()));
+    for (int64_t n = first; n < last; ++n) {
+      const C* image = planes_of(c.channels_last, images + n * c.channels * c.pixels(), c.channels, c.pixels(), planes);
+      for (int64_t g = 0; g < c.groups; ++g) {
+        gather_patches(c, image + g * c.group_channels() * c.pixels(), patches.data());
+        gemm<C>(false, false, c.group_filters(), c.places(), c.taps(),
+                weights.data() + g * c.group_filters() * c.taps(), patches.data(), C(0),
+                own.data() + g * c.group_filters() * c.places());
+      }
+      store_planes(c.channels_last, own.data(), c.filters, c.places(), out + n * c.filters * c.places());
     }
-    if (c.channels_last) flip_matrix(target, c.filters, c.places(), result);
-  }
+  });
 }
 
 template <typename T>
 void convolve_grad_x(const Convolution& c, const T* filter, const T* out_grad, T* dx) {
+  using C = Compute<T>;
+  const std::vector<C> weights = wide_filter(c, filter);
   const int64_t size = c.channels * c.pixels();
-  std::vector<T> patches(static_cast<size_t>(c.taps() * c.places())), planes, own;
-  if (c.channels_last) own.resize(static_cast<size_t>(size));
-  for (int64_t n = 0; n < c.batch; ++n) {
-    const T* g = planes_of(c.channels_last, out_grad + n * c.filters * c.places(), c.filters, c.places(), planes);
-    T* target = c.channels_last ? own.data() : dx + n * size;
-    std::fill(target, target + size, T(0));
-    for (int64_t k = 0; k < c.groups; ++k) {
-      gemm<T>(true, false, c.taps(), c.places(), c.group_filters(), filter + k * c.group_filters() * c.taps(),
-              g + k * c.group_filters() * c.places(), T(0), patches.data());
-      add_patches(c, patches.data(), target + k * c.group_channels() * c.pixels());
+  host::parallel_for(c.batch, 1, [&](int64_t first, int64_t last) {
+    std::vector<C> patches(static_cast<size_t>(c.taps() * c.places())), planes, own(static_cast<size_t>(size));
+    for (int64_t n = first; n < last; ++n) {
+      const C* g = planes_of(c.channels_last, out_grad + n * c.filters * c.places(), c.filters, c.places(), planes);
+      std::fill(own.begin(), own.end(), C(0));
+      for (int64_t k = 0; k < c.groups; ++k) {
+        gemm<C>(true, false, c.taps(), c.places(), c.group_filters(), weights.data() + k * c.group_filters() * c.taps(),
+                g + k * c.group_filters() * c.places(), C(0), patches.data());
+        add_patches(c, patches.data(), own.data() + k * c.group_channels() * c.pixels());
+      }
+      store_planes(c.channels_last, own.data(), c.channels, c.pixels(), dx + n * size);
     }
-    if (c.channels_last) flip_matrix(target, c.channels, c.pixels(), dx + n * size);
-  }
+  });
 }
 
+// Images one after another: their contributions are added in order.
 template <typename T>
 void convolve_grad_filter(const Convolution& c, const T* images, const T* out_grad, T* dw) {
-  std::vector<T> patches(static_cast<size_t>(c.taps() * c.places())), planes, grads;
-  std::fill(dw, dw + c.filters * c.taps(), T(0));
+  using C = Compute<T>;
+  std::vector<C> patches(static_cast<size_t>(c.taps() * c.places())), planes, grads;
+  std::vector<C> sum(static_cast<size_t>(c.filters * c.taps()));
   for (int64_t n = 0; n < c.batch; ++n) {
-    const T* image = planes_of(c.channels_last, images + n * c.channels * c.pixels(), c.channels, c.pixels(), planes);
-    const T* g = planes_of(c.channels_last, out_grad + n * c.filters * c.places(), c.filters, c.places(), grads);
+    const C* image = planes_of(c.channels_last, images + n * c.channels * c.pixels(), c.channels, c.pixels(), planes);
+    const C* g = planes_of(c.channels_last, out_grad + n * c.filters * c.places(), c.filters, c.places(), grads);
     for (int64_t k = 0; k < c.groups; ++k) {
       gather_patches(c, image + k * c.group_channels() * c.pixels(), patches.data());
-      gemm<T>(false, true, c.group_filters(), c.taps(), c.places(), g + k * c.group_filters() * c.places(),
-              patches.data(), T(1), dw + k * c.group_filters() * c.taps());
+      gemm<C>(false, true, c.group_filters(), c.taps(), c.places(), g + k * c.group_filters() * c.places(),
+              patches.data(), C(1), sum.data() + k * c.group_filters() * c.taps());
     }
   }
+  std::copy(sum.begin(), sum.end(), dw);
 }
 
 template <typename T>

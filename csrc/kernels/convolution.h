@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/tensor.h"
 
 namespace adapter::kernels {
@@ -77,18 +78,22 @@ struct Convolution {
   }
 };
 
-// patches[tap][place] of one group of an image [channels][height][width].
+// patches[tap][place] of one group of an image [channels][height][width], on several cores.
 template <typename T>
 void gather_patches(const Convolution& c, const T* image, T* patches) {
-  c.each_tap([&](int64_t number, int64_t channel, int64_t i, int64_t j) {
-    const T* plane = image + channel * c.pixels();
-    T* row = patches + number * c.places();
-    for (int64_t o = 0; o < c.height.out; ++o, row += c.width.out) {
-      const int64_t y = c.height.source(o, i);
-      const bool inside = y >= 0 && y < c.height.in;
-      for (int64_t p = 0; p < c.width.out; ++p) {
-        const int64_t x = c.width.source(p, j);
-        row[p] = inside && x >= 0 && x < c.width.in ? plane[y * c.width.in + x] : T(0);
+  host::parallel_for(c.taps(), host::rows_grain(c.places()), [&](int64_t first, int64_t last) {
+    for (int64_t number = first; number < last; ++number) {
+      const int64_t window = c.height.window * c.width.window, tap = number % window;
+      const int64_t i = tap / c.width.window, j = tap % c.width.window;
+      const T* plane = image + number / window * c.pixels();
+      T* row = patches + number * c.places();
+      for (int64_t o = 0; o < c.height.out; ++o, row += c.width.out) {
+        const int64_t y = c.height.source(o, i);
+        const bool inside = y >= 0 && y < c.height.in;
+        for (int64_t p = 0; p < c.width.out; ++p) {
+          const int64_t x = c.width.source(p, j);
+          row[p] = inside && x >= 0 && x < c.width.in ? plane[y * c.width.in + x] : T(0);
+        }
       }
     }
   });
@@ -112,8 +117,8 @@ void add_patches(const Convolution& c, const T* patches, T* image) {
 }
 
 // to[j][i] = from[i][j]
-template <typename T>
-void flip_matrix(const T* from, int64_t rows, int64_t columns, T* to) {
+template <typename From, typename To>
+void flip_matrix(const From* from, int64_t rows, int64_t columns, To* to) {
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
 }

@@ -8,26 +8,27 @@
 
 namespace adapter::kernels {
 
-// The matrices of an operand, axes that stand in it alone summed up.
+// The matrices of an operand, axes that stand in it alone summed up. Half types are computed with in float throughout.
 template <typename T>
-std::vector<T> matrices_of(const Contraction& c, int which, const T* operand) {
+std::vector<Compute<T>> matrices_of(const Contraction& c, int which, const T* operand) {
   const Arrangement& arrangement = c.arranged[which];
   std::vector<Accumulator<T>> sum(static_cast<size_t>(c.size(arrangement.axes)));
   each_arranged(c, c.terms[which], arrangement, [&](int64_t to, int64_t from) {
     sum[static_cast<size_t>(to)] += static_cast<Accumulator<T>>(operand[from]);
   });
-  return std::vector<T>(sum.begin(), sum.end());
+  return std::vector<Compute<T>>(sum.begin(), sum.end());
 }
 
 // The result in the order of its own labels.
 template <typename T>
 void contract(const Contraction& c, const T* x, const T* y, T* out) {
-  std::vector<T> product = matrices_of(c, 0, x);
+  using C = Compute<T>;
+  std::vector<C> product = matrices_of(c, 0, x);
   if (!c.single) {
-    const std::vector<T> left = std::move(product), right = matrices_of(c, 1, y);
-    product.assign(static_cast<size_t>(c.batch * c.m * c.n), T(0));
+    const std::vector<C> left = std::move(product), right = matrices_of(c, 1, y);
+    product.assign(static_cast<size_t>(c.batch * c.m * c.n), C(0));
     for (int64_t i = 0; i < c.batch; ++i)
-      gemm<T>(false, false, c.m, c.n, c.k, left.data() + i * c.m * c.k, right.data() + i * c.k * c.n, T(0),
+      gemm<C>(false, false, c.m, c.n, c.k, left.data() + i * c.m * c.k, right.data() + i * c.k * c.n, C(0),
               product.data() + i * c.m * c.n);
   }
   std::fill(out, out + c.result.shape.numel(), T(0));
@@ -39,18 +40,19 @@ void contract(const Contraction& c, const T* x, const T* y, T* out) {
 // were summed, and added up where the operand was broadcast.
 template <typename T>
 void contract_grad(const Contraction& c, int which, const T* other, const T* out_grad, T* grad) {
-  std::vector<T> flow(static_cast<size_t>(c.size(c.product.axes)));
+  using C = Compute<T>;
+  std::vector<C> flow(static_cast<size_t>(c.size(c.product.axes)));
   each_arranged(c, c.result, c.product,
                 [&](int64_t to, int64_t from) { flow[static_cast<size_t>(to)] = out_grad[from]; });
   if (!c.single) {
-    const std::vector<T> result_grad = std::move(flow), matrices = matrices_of(c, 1 - which, other);
-    flow.assign(static_cast<size_t>(c.size(c.arranged[which].axes)), T(0));
+    const std::vector<C> result_grad = std::move(flow), matrices = matrices_of(c, 1 - which, other);
+    flow.assign(static_cast<size_t>(c.size(c.arranged[which].axes)), C(0));
     for (int64_t i = 0; i < c.batch; ++i) {
-      const T* g = result_grad.data() + i * c.m * c.n;
+      const C* g = result_grad.data() + i * c.m * c.n;
       if (which == 0)
-        gemm<T>(false, true, c.m, c.k, c.n, g, matrices.data() + i * c.k * c.n, T(0), flow.data() + i * c.m * c.k);
+        gemm<C>(false, true, c.m, c.k, c.n, g, matrices.data() + i * c.k * c.n, C(0), flow.data() + i * c.m * c.k);
       else
-        gemm<T>(true, false, c.k, c.n, c.m, matrices.data() + i * c.m * c.k, g, T(0), flow.data() + i * c.k * c.n);
+        gemm<C>(true, false, c.k, c.n, c.m, matrices.data() + i * c.m * c.k, g, C(0), flow.data() + i * c.k * c.n);
     }
   }
   std::vector<Accumulator<T>> sum(static_cast<size_t>(c.terms[which].shape.numel()));

@@ -1,4 +1,4 @@
-// Matrix products; whoever links the kernels chooses the implementation (gemm_blas.cc, gemm_plain.cc).
+// Matrix products; whoever links the kernels chooses the implementation (gemm_plain.cc here; refchip brings its own).
 // Half types are summed in float32 and rounded once.
 #pragma once
 

@@ -47,8 +47,8 @@ void gemm_int8(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t
   }
 }
 
-#define ADAPTER_GEMM(T)                                                                                          \
-  template void gemm(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, Compute<T>, T*);                 \
+#define ADAPTER_GEMM(T)                                                                                            \
+  template void gemm(bool, bool, int64_t, int64_t, int64_t, const T*, const T*, Compute<T>, T*);                   \
   template void gemm_tile(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, Compute<T>, \
                           Compute<T>*, int64_t);
 ADAPTER_GEMM(float)

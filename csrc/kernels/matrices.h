@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/host/strided.h"
 #include "gemm.h"
 
@@ -36,16 +38,19 @@ struct MatrixProduct {
     join_rows();
   }
 
-  // Calls step(x, y, z) with the number of the matrix in each operand, in order of z.
-  template <typename Step>
-  void each(Step&& step) const {
-    const host::Walk<3> walk(batch, {host::broadcast_strides(x_batch, batch), host::broadcast_strides(y_batch, batch),
-                                     host::contiguous_strides(batch)});
-    walk.rows([&](const std::array<int64_t, 3>& o, int64_t count) {
-      for (int64_t i = 0; i < count; ++i)
-        step(o[0] + i * walk.inner_stride(0), o[1] + i * walk.inner_stride(1), o[2] + i * walk.inner_stride(2));
-    });
+  // Numbers of the matrices of X and Y that make result number z.
+  std::pair<int64_t, int64_t> operands(int64_t z) const {
+    const Shape of_x = host::broadcast_strides(x_batch, batch), of_y = host::broadcast_strides(y_batch, batch);
+    std::pair<int64_t, int64_t> numbers{0, 0};
+    for (int axis = batch.rank - 1; axis >= 0; --axis) {
+      const int64_t index = z % batch[axis];
+      z /= batch[axis];
+      numbers.first += index * of_x[axis];
+      numbers.second += index * of_y[axis];
+    }
+    return numbers;
   }
+  double work() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
 
  private:
   // Rows and columns after transposition.
@@ -67,40 +72,94 @@ struct MatrixProduct {
   }
 };
 
+// Matrices of a batch that one core should take together: small ones are not worth a chunk each.
+inline int64_t batch_grain(const MatrixProduct& p) {
+  constexpr double kMultiplications = 1 << 20;
+  return std::max<int64_t>(1, static_cast<int64_t>(kMultiplications / std::max(p.work(), 1.0)));
+}
+
 template <typename T>
 void multiply(const MatrixProduct& p, const T* x, const T* y, T* z) {
-  p.each([&](int64_t i, int64_t j, int64_t l) {
-    gemm<T>(p.transpose_x, p.transpose_y, p.m, p.n, p.k, x + i * p.m * p.k, y + j * p.k * p.n, T(0), z + l * p.m * p.n);
+  host::parallel_for(p.batch.numel(), batch_grain(p), [&](int64_t begin, int64_t end) {
+    for (int64_t l = begin; l < end; ++l) {
+      const auto [i, j] = p.operands(l);
+      gemm<T>(p.transpose_x, p.transpose_y, p.m, p.n, p.k, x + i * p.m * p.k, y + j * p.k * p.n, Compute<T>(0),
+              z + l * p.m * p.n);
+    }
   });
 }
 
-// dX = dZ * op(Y)^T, stored as X is; summed over the batch elements that one X served.
+// One term of a sum of products: A[m, k] and B[k, n], as gemm() takes them.
 template <typename T>
-void multiply_grad_x(const MatrixProduct& p, const T* y, const T* dz, T* dx) {
-  std::fill(dx, dx + p.x_batch.numel() * p.m * p.k, T(0));
-  p.each([&](int64_t i, int64_t j, int64_t l) {
+struct ProductTerm {
+  const T *a, *b;
+};
+
+// C[m, n] = factor * sum of A * B over the terms, rounded once.
+template <typename T>
+void sum_products(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                  const std::vector<ProductTerm<T>>& terms, Compute<T> factor, T* c) {
+  if (factor == Compute<T>(1) && (terms.size() == 1 || !is_half<T>)) {
+    if (terms.empty()) std::fill(c, c + m * n, T(0));
+    for (size_t i = 0; i < terms.size(); ++i)
+      gemm<T>(transpose_a, transpose_b, m, n, k, terms[i].a, terms[i].b, Compute<T>(i > 0), c);
+    return;
+  }
+  const int64_t lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
+  const int64_t rows = std::max<int64_t>(1, (1 << 22) / std::max<int64_t>(1, n * std::max<int64_t>(k, 1)));
+  host::parallel_for(m, rows, [&](int64_t begin, int64_t end) {
+    std::vector<Compute<T>> sum(static_cast<size_t>((end - begin) * n));
+    for (size_t i = 0; i < terms.size() && n * k > 0; ++i)
+      gemm_tile<T>(transpose_a, transpose_b, end - begin, n, k, terms[i].a + begin * (transpose_a ? 1 : lda), lda,
+                   terms[i].b, ldb, Compute<T>(i > 0), sum.data(), n);
+    for (size_t j = 0; j < sum.size(); ++j) c[begin * n + static_cast<int64_t>(j)] = factor * sum[j];
+  });
+}
+
+// Calls target(number, terms) for every matrix of an operand, where `terms` are the results that it took part in.
+template <typename Target>
+void each_served(const MatrixProduct& p, bool of_x, Target&& target) {
+  std::vector<std::vector<int64_t>> served(static_cast<size_t>((of_x ? p.x_batch : p.y_batch).numel()));
+  for (int64_t l = 0; l < p.batch.numel(); ++l) {
+    const auto [i, j] = p.operands(l);
+    served[static_cast<size_t>(of_x ? i : j)].push_back(l);
+  }
+  host::parallel_for(static_cast<int64_t>(served.size()), batch_grain(p), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) target(i, served[static_cast<size_t>(i)]);
+  });
+}
+
+// dX = factor * dZ * op(Y)^T, stored as X is; summed over the batch elements that one X served.
+template <typename T>
+void multiply_grad_x(const MatrixProduct& p, const T* y, const T* dz, Compute<T> factor, T* dx) {
+  each_served(p, true, [&](int64_t i, const std::vector<int64_t>& served) {
+    std::vector<ProductTerm<T>> terms;
+    for (const int64_t l : served) {
+      const T *matrix = y + p.operands(l).second * p.k * p.n, *g = dz + l * p.m * p.n;
+      terms.push_back(p.transpose_x ? ProductTerm<T>{matrix, g} : ProductTerm<T>{g, matrix});
+    }
     T* target = dx + i * p.m * p.k;
-    const T* matrix = y + j * p.k * p.n;
-    const T* g = dz + l * p.m * p.n;
     if (p.transpose_x)
-      gemm<T>(p.transpose_y, true, p.k, p.m, p.n, matrix, g, T(1), target);
+      sum_products<T>(p.transpose_y, true, p.k, p.m, p.n, terms, factor, target);
     else
-      gemm<T>(false, !p.transpose_y, p.m, p.k, p.n, g, matrix, T(1), target);
+      sum_products<T>(false, !p.transpose_y, p.m, p.k, p.n, terms, factor, target);
   });
 }
 
-// dY = op(X)^T * dZ, stored as Y is; summed over the batch elements that one Y served.
+// dY = factor * op(X)^T * dZ, stored as Y is; summed over the batch elements that one Y served.
 template <typename T>
-void multiply_grad_y(const MatrixProduct& p, const T* x, const T* dz, T* dy) {
-  std::fill(dy, dy + p.y_batch.numel() * p.k * p.n, T(0));
-  p.each([&](int64_t i, int64_t j, int64_t l) {
+void multiply_grad_y(const MatrixProduct& p, const T* x, const T* dz, Compute<T> factor, T* dy) {
+  each_served(p, false, [&](int64_t j, const std::vector<int64_t>& served) {
+    std::vector<ProductTerm<T>> terms;
+    for (const int64_t l : served) {
+      const T *matrix = x + p.operands(l).first * p.m * p.k, *g = dz + l * p.m * p.n;
+      terms.push_back(p.transpose_y ? ProductTerm<T>{g, matrix} : ProductTerm<T>{matrix, g});
+    }
     T* target = dy + j * p.k * p.n;
-    const T* matrix = x + i * p.m * p.k;
-    const T* g = dz + l * p.m * p.n;
     if (p.transpose_y)
-      gemm<T>(true, p.transpose_x, p.n, p.k, p.m, g, matrix, T(1), target);
+      sum_products<T>(true, p.transpose_x, p.n, p.k, p.m, terms, factor, target);
     else
-      gemm<T>(!p.transpose_x, false, p.k, p.n, p.m, matrix, g, T(1), target);
+      sum_products<T>(!p.transpose_x, false, p.k, p.n, p.m, terms, factor, target);
   });
 }
 
@@ -113,22 +172,22 @@ void launch_multiply(Context& ctx, const MatrixProduct& product, const Tensor& x
   host::launch(ctx, [=] { multiply(product, a, b, z); });
 }
 
-// Skips a gradient that nobody wants.
+// The gradients are multiplied by `factor`. Skips a gradient that nobody wants.
 template <typename T>
 void launch_multiply_grad(Context& ctx, const MatrixProduct& product, const Tensor& x, const Tensor& y,
-                          const Tensor& out_grad, Output& x_grad, Output& y_grad) {
+                          const Tensor& out_grad, Output& x_grad, Output& y_grad, Compute<T> factor = 1) {
   const T* a = host::in<T>(x);
   const T* b = host::in<T>(y);
   const T* g = host::in<T>(out_grad);
   if (x_grad) {
     ctx.resize(x_grad, x.shape);
     T* dx = host::out<T>(ctx, x_grad);
-    host::launch(ctx, [=] { multiply_grad_x(product, b, g, dx); });
+    host::launch(ctx, [=] { multiply_grad_x(product, b, g, factor, dx); });
   }
   if (y_grad) {
     ctx.resize(y_grad, y.shape);
     T* dy = host::out<T>(ctx, y_grad);
-    host::launch(ctx, [=] { multiply_grad_y(product, a, g, dy); });
+    host::launch(ctx, [=] { multiply_grad_y(product, a, g, factor, dy); });
   }
 }
 

@@ -21,7 +21,8 @@ void abs(Context& ctx, const Tensor& x, Output& out) {
 
 template <typename T>
 void abs_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return v == 0 ? T(0) : static_cast<T>(v < 0 ? -g : g); });
+  unary_grad<T>(ctx, x, out_grad, x_grad,
+                [](Compute<T> v, Compute<T> g) { return v == 0 ? T(0) : static_cast<T>(v < 0 ? -g : g); });
 }
 
 template <typename T>

@@ -23,10 +23,12 @@ inline void spread_sum(Context& ctx, const Tensor& x, const Tensor& out_grad, co
                        Output& x_grad) {
   visit_dtype<float, double, float16, bfloat16, int32_t, int64_t, bool>(x.dtype, "the operand of a sum", [&](auto own) {
     using T = typename decltype(own)::type;
-    visit_dtype<float, double, float16, bfloat16, int32_t, int64_t>(out_grad.dtype, "the gradient of a sum", [&](auto tag) {
-      const auto* g = host::in<typename decltype(tag)::type>(out_grad);
-      reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad, [=](int64_t, int64_t i) { return static_cast<T>(g[i]); });
-    });
+    visit_dtype<float, double, float16, bfloat16, int32_t, int64_t>(
+        out_grad.dtype, "the gradient of a sum", [&](auto tag) {
+          const auto* g = host::in<typename decltype(tag)::type>(out_grad);
+          reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad,
+                         [=](int64_t, int64_t i) { return static_cast<T>(g[i]); });
+        });
   });
 }
 

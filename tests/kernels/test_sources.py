@@ -8,7 +8,7 @@ from pathlib import Path
 KERNELS = Path(__file__).parents[2] / "csrc" / "kernels"
 
 # Whoever links the kernels takes one of the two; both define the same functions on purpose.
-ALTERNATIVES = {"gemm_blas.cc", "gemm_plain.cc"}
+ALTERNATIVES = {"gemm_plain.cc"}
 
 # A type, or a function with its body, at the start of a line.
 DEFINITION = re.compile(

@@ -48,8 +48,8 @@ struct Kernel {
 // All kernels of this library, in order of registration.
 std::vector<Kernel*>& kernel_table();
 
-// In which dtype a kernel holds its sums. `same`: its own dtype, float32 for the half types (BLAS's rule). `wide`: double
-// for float32 and float64, float32 for the half types.
+// In which dtype a kernel holds its sums. `same`: its own dtype, float32 for the half types (BLAS's rule). `wide`:
+// double for float32 and float64, float32 for the half types.
 enum Accumulator { none, same, wide, f32, f64 };
 
 namespace detail {
@@ -380,8 +380,8 @@ bool declare_family(const Declaration& declaration) {
 #endif
 
 // ADAPTER_KERNEL("phi kernel name", function template, accumulator, dtypes...)
-// accumulator: none | same | wide | f32 | f64 — the dtype in which the kernel holds its sums; the conformance suite holds it
-// to that.
+// accumulator: none | same | wide | f32 | f64 — the dtype in which the kernel holds its sums; the conformance suite
+// holds it to that.
 #define ADAPTER_KERNEL(operator_name, function_template, accumulator, ...) \
   ADAPTER_KERNEL_WITH_FLAGS(operator_name, function_template, accumulator, 0u, __VA_ARGS__)
 

@@ -17,8 +17,8 @@ struct Machine {
 };
 
 // Read once from REFCHIP_CARDS (0 to 64) and REFCHIP_MEMORY (bytes of each card, with an optional suffix K, M or G for
-// powers of 1024; at least 1M) and REFCHIP_THREADS (1 to 256; unset: the processors that this process may use). Throws adapter::InvalidArgument naming the variable and its value when one is
-// malformed.
+// powers of 1024; at least 1M) and REFCHIP_THREADS (1 to 256; unset: the processors that this process may use). Throws
+// adapter::InvalidArgument naming the variable and its value when one is malformed.
 const Machine& machine();
 
 // Throws adapter::InvalidArgument when the machine has no such card.

@@ -13,10 +13,9 @@ __attribute__((constructor(101))) void require_processor() {
   __builtin_cpu_init();
   const bool fits = arch != "x86-64-v3" || (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
   if (fits) return;
-  const std::string message =
-      "refchip: this library was built for " + arch +
-      " (AVX2, FMA), which this processor does not have. Rebuild it for this machine: "
-      "pip install --no-binary adapter-refchip -C cmake.define.REFCHIP_ARCH= adapter-refchip\n";
+  const std::string message = "refchip: this library was built for " + arch +
+                              " (AVX2, FMA), which this processor does not have. Rebuild it for this machine: "
+                              "pip install --no-binary adapter-refchip -C cmake.define.REFCHIP_ARCH= adapter-refchip\n";
   static_cast<void>(!write(STDERR_FILENO, message.data(), message.size()));
   std::_Exit(1);
 }

@@ -107,9 +107,9 @@ void* alias(const void* device_address) noexcept;
 // Throws DeviceError in a process that was forked from one already using the device.
 void submit(StreamHandle stream, Task task);
 
-// Calls chunk(state, i) once for every i below `count`, on any of the device's threads and in any order, and returns when
-// all are done. To be called inside a task. The first exception (by i) is rethrown once the others have ended. Kernels
-// use parallel_for (adapter_sdk/host/parallel.h).
+// Calls chunk(state, i) once for every i below `count`, on any of the device's threads and in any order, and returns
+// when all are done. To be called inside a task. The first exception (by i) is rethrown once the others have ended.
+// Kernels use parallel_for (adapter_sdk/host/parallel.h).
 void run_chunks(int64_t count, void (*chunk)(void* state, int64_t index), void* state);
 
 }  // namespace adapter::host

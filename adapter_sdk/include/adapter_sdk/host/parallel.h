@@ -26,13 +26,12 @@ void parallel_for(int64_t n, int64_t grain, Work&& work) {
     std::remove_reference_t<Work>* work;
     int64_t n, grain;
   } state{&work, n, grain};
-  run_chunks(
-      (n + grain - 1) / grain,
-      [](void* raw, int64_t index) {
-        const State& s = *static_cast<State*>(raw);
-        (*s.work)(index * s.grain, std::min((index + 1) * s.grain, s.n));
-      },
-      &state);
+  run_chunks((n + grain - 1) / grain,
+             [](void* raw, int64_t index) {
+               const State& s = *static_cast<State*>(raw);
+               (*s.work)(index* s.grain, std::min((index + 1) * s.grain, s.n));
+             },
+             &state);
 }
 
 // The grain of a loop over rows of so many elements each.

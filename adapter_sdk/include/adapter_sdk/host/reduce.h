@@ -32,8 +32,8 @@ inline Reduction reduction(const Shape& shape, const std::vector<int64_t>& axes,
   return r;
 }
 
-// Calls result(i, fold) for every result i, on several cores; fold(step) calls step(offset) for each reduced element, in
-// row-major order and on one core, so that a sum has one order of its terms.
+// Calls result(i, fold) for every result i, on several cores; fold(step) calls step(offset) for each reduced element,
+// in row-major order and on one core, so that a sum has one order of its terms.
 template <typename Result>
 void for_each_result(const Reduction& r, Result&& result) {
   const Walk<1> outer(r.outer_shape, {r.outer_strides});

@@ -21,8 +21,8 @@ _WIDTH = ("float16", "bfloat16", "float32", "float64")
 
 
 def promoted(x: Value, y: Value) -> str:
-    """The dtype of ``x op y``: floats beat integers, a 0-D float tensor yields to any other float tensor, and an integer
-    tensor that meets a float number becomes float32."""
+    """The dtype of ``x op y``: floats beat integers, a 0-D float tensor yields to any other float tensor, and an
+    integer tensor that meets a float number becomes float32."""
     if isinstance(x, list | tuple) or isinstance(y, list | tuple):
         raise Refusal("a Python list as an operand, which Paddle's tensors do not compute with")
     operands = [value for value in (x, y) if isinstance(value, TensorArg)]
