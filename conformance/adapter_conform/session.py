@@ -81,6 +81,7 @@ def open_session(plugin_name: str, seed: int, card: int = 0) -> Session:
         adapter_sdk.errors.AdapterError: the plugin is not usable here; the message says why and what to do.
     """
     import adapter_sdk
+    from adapter_sdk import compat
     from adapter_sdk.errors import MountError
 
     plugin = adapter_sdk.mount(plugin_name, exclusive=True)
@@ -94,6 +95,7 @@ def open_session(plugin_name: str, seed: int, card: int = 0) -> Session:
     import paddle
 
     plugin.confirm_mounted()
+    compat.apply(plugin)
     paddle.set_flags({"FLAGS_enable_api_kernel_fallback": False})
     device = f"{plugin.device.device_type}:{card}"
     paddle.set_device(device)

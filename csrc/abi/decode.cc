@@ -72,6 +72,15 @@ TensorList eager_tensors(const void* raw) {
   return tensors;
 }
 
+// paddle::optional<std::vector<const phi::DenseTensor*>>: whether there is one, then the vector.
+OptionalTensorList eager_optional_tensors(const void* raw) {
+  OptionalTensorList tensors;
+  if (!*static_cast<const bool*>(raw)) return tensors;
+  const TensorList present = eager_tensors(static_cast<const char*>(raw) + sizeof(void*));
+  tensors.assign(present.begin(), present.end());
+  return tensors;
+}
+
 Output eager_output(void* raw) { return output_from(raw); }
 
 OutputList eager_outputs(void* raw) {
@@ -146,6 +155,11 @@ TensorList static_tensors(StaticReader& r) {
   for (int i = range[0]; i < range[1]; ++i)
     tensors.push_back(input_from<Tensor>(paddle().input_at(r.context, static_cast<size_t>(i))));
   return tensors;
+}
+
+OptionalTensorList static_optional_tensors(StaticReader& r) {
+  const TensorList present = static_tensors(r);
+  return OptionalTensorList(present.begin(), present.end());
 }
 
 Output static_output(StaticReader& r) {

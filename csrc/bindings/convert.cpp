@@ -23,6 +23,7 @@ enum Kind : int32_t {
   kScalars = 23,
   kOptionalTensor = 24,
   kTensorList = 25,
+  kOptionalTensorList = 26,
 };
 
 constexpr DType kDTypes[] = {DType::boolean, DType::uint8,   DType::uint16,  DType::uint32, DType::uint64,
@@ -98,7 +99,7 @@ Output to_output(const py::handle& value, Arena& arena) {
 template <typename Item, typename Convert>
 std::vector<Item> items_of(const py::handle& value, int32_t kind, bool absent_allowed, Convert convert) {
   std::vector<Item> items;
-  if (kind == kTensorList) {
+  if (kind == kTensorList || (kind == kOptionalTensorList && !value.is_none())) {
     if (!py::isinstance<py::list>(value)) throw InvalidArgument("wanted a list, got " + shown(value));
     for (const py::handle& item : py::reinterpret_borrow<py::list>(value)) items.push_back(convert(item));
   } else if (!value.is_none()) {
@@ -165,7 +166,7 @@ DType dtype_named(const std::string& name) {
 }
 
 std::vector<Tensor> to_inputs(const py::handle& value, int32_t kind, bool keep_strides, Arena& arena) {
-  return items_of<Tensor>(value, kind, kind == kOptionalTensor,
+  return items_of<Tensor>(value, kind, kind == kOptionalTensor || kind == kOptionalTensorList,
                           [&](const py::handle& item) { return to_input(item, keep_strides, arena); });
 }
 

@@ -60,6 +60,7 @@ namespace detail {
 Tensor eager_tensor(const void* raw);
 OptionalTensor eager_optional(const void* raw);
 TensorList eager_tensors(const void* raw);
+OptionalTensorList eager_optional_tensors(const void* raw);
 Output eager_output(void* raw);
 OutputList eager_outputs(void* raw);
 Scalar eager_scalar(const void* raw);
@@ -78,6 +79,7 @@ struct StaticReader {
 Tensor static_tensor(StaticReader&);
 OptionalTensor static_optional(StaticReader&);
 TensorList static_tensors(StaticReader&);
+OptionalTensorList static_optional_tensors(StaticReader&);
 Output static_output(StaticReader&);
 OutputList static_outputs(StaticReader&);
 Scalar static_scalar(StaticReader&);
@@ -116,6 +118,8 @@ ADAPTER_ARGUMENT(const OptionalTensor&, input, 24, "OptionalTensor", const void*
                  static_optional(reader))
 ADAPTER_ARGUMENT(const TensorList&, input, 25, "TensorList", const void*, TensorList, eager_tensors(raw),
                  static_tensors(reader))
+ADAPTER_ARGUMENT(const OptionalTensorList&, input, 26, "OptionalTensorList", const void*, OptionalTensorList,
+                 eager_optional_tensors(raw), static_optional_tensors(reader))
 ADAPTER_ARGUMENT(bool, attribute, 2, "bool", bool, bool, raw, static_bool(reader))
 ADAPTER_ARGUMENT(float, attribute, 5, "float", float, float, raw, static_float(reader))
 ADAPTER_ARGUMENT(double, attribute, 6, "double", double, double, raw, static_double(reader))
@@ -156,6 +160,7 @@ struct CallTensors {
   void add(const TensorList& list) {
     for (const Tensor& t : list) inputs.push_back(&t);
   }
+  void add(const OptionalTensorList& list) { add(static_cast<const TensorList&>(list)); }
   void add(Output& t) {
     if (t) outputs.push_back(&t);
   }
@@ -267,9 +272,9 @@ typename Argument<P>::Stored Entry<Function, Tag>::from_host(HostCall& call, siz
     if (!std::holds_alternative<Stored>(value))
       throw InvalidArgument("attribute " + std::to_string(attribute - 1) + " is not a " + Argument<P>::name);
     return std::get<Stored>(value);
-  } else if constexpr (std::is_same_v<Stored, TensorList>) {
+  } else if constexpr (std::is_same_v<Stored, TensorList> || std::is_same_v<Stored, OptionalTensorList>) {
     const auto& list = call.inputs.at(input++);
-    return TensorList(list.begin(), list.end());
+    return Stored(list.begin(), list.end());
   } else if constexpr (std::is_same_v<Stored, OutputList>) {
     const auto& list = call.outputs.at(output++);
     return OutputList(list.begin(), list.end());

@@ -92,6 +92,11 @@ struct TensorList : std::vector<Tensor> {
   using std::vector<Tensor>::vector;
 };
 
+// A list of inputs that may be absent; then it is empty.
+struct OptionalTensorList : TensorList {
+  using TensorList::TensorList;
+};
+
 // An output. Shape and dtype are what Paddle inferred; `Context::alloc` gives it memory. An output that the caller
 // does not need is false and must be skipped.
 struct Output : Tensor {

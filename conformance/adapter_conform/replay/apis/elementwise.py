@@ -52,8 +52,15 @@ def _quotient(a: Arguments) -> str:
 def _operands(a: Arguments, dtype: str) -> list[Any]:
     """x and y in one number system: Tracked for a floating ``dtype``, else integers of that dtype."""
     if is_float(dtype):
-        return [value if isinstance(value, Tracked) else Tracked(0.0, a.arithmetic).lift(value) for value in (a.x, a.y)]
+        return [_converted(a.x, a.plan.x, dtype, a), _converted(a.y, a.plan.y, dtype, a)]
     return [np.asarray(value, dtype=numpy_dtype(dtype)) for value in (a.x, a.y)]
+
+
+def _converted(value: Any, planned: Value, dtype: str, a: Arguments) -> Tracked:
+    """An operand as the kernel gets it: rounded where it was cast to a narrower dtype first."""
+    tracked = value if isinstance(value, Tracked) else Tracked(0.0, a.arithmetic).lift(value)
+    narrowed = isinstance(planned, TensorArg) and planned.dtype in _WIDTH and planned.dtype != dtype
+    return tracked.stored() if narrowed else tracked
 
 
 def _binary(

@@ -1,0 +1,67 @@
+"""One place in Paddle that goes by a device's name, and what is put there instead."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapter_sdk.manager import LoadedPlugin
+
+__all__ = ["Applied", "Mend"]
+
+_MARK = "_adapter_sdk_device_types"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A mend that took place."""
+
+    name: str
+    reason: str
+    undo: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """Replaces the function ``attribute`` of the Paddle module ``module`` for a plugin's device type.
+
+    ``replacement`` takes the plugin's device type and Paddle's own function, and returns the new one.
+    """
+
+    name: str
+    reason: str
+    module: str
+    attribute: str
+    wanted: Callable[[LoadedPlugin], bool]
+    replacement: Callable[[str, Callable[..., Any]], Callable[..., Any]]
+
+    def target(self) -> ModuleType:
+        """The Paddle module that holds the function.
+
+        Raises:
+            RuntimeError: it is not imported, or has no such function.
+        """
+        module = sys.modules.get(self.module)
+        if module is None or not callable(getattr(module, self.attribute, None)):
+            raise RuntimeError(
+                f"cannot mend {self.module}.{self.attribute} ({self.reason}): "
+                + ("import paddle first" if "paddle" not in sys.modules else "this release of Paddle has no such function")
+            )
+        return module
+
+    def apply(self, plugin: LoadedPlugin) -> Applied | None:
+        """Puts the replacement in place; ``None`` where it already is, for this device type."""
+        device_type = plugin.device.device_type
+        module = self.target()
+        original = getattr(module, self.attribute)
+        known: frozenset[str] = getattr(original, _MARK, frozenset())
+        if device_type in known:
+            return None
+        function = self.replacement(device_type, original)
+        setattr(function, _MARK, known | {device_type})
+        setattr(module, self.attribute, function)
+        return Applied(self.name, self.reason, lambda: setattr(module, self.attribute, original))
