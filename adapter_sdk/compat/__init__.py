@@ -2,8 +2,8 @@
 
 Paddle's kernels and runtime know a custom device by what it registers, but some of its Python modules ask for the name
 of a device instead and treat any other as less able. Each such place is one :class:`Mend` in a file of its own topic,
-with the reason, and a test that fails when Paddle no longer needs it. A device's abilities are read from what its plugin
-declares, never from its name.
+with the reason, and a test that fails when Paddle no longer needs it. A device's abilities are read from what its
+plugin declares, never from its name.
 
     mounted = adapter_sdk.mount("mychip")
     import paddle

@@ -49,7 +49,11 @@ class Mend:
         if module is None or not callable(getattr(module, self.attribute, None)):
             raise RuntimeError(
                 f"cannot mend {self.module}.{self.attribute} ({self.reason}): "
-                + ("import paddle first" if "paddle" not in sys.modules else "this release of Paddle has no such function")
+                + (
+                    "import paddle first"
+                    if "paddle" not in sys.modules
+                    else "this release of Paddle has no such function"
+                )
             )
         return module
 

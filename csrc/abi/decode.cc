@@ -112,6 +112,10 @@ std::vector<float> eager_floats(const void* raw) {
   return list_from<float>(paddle().PD_ListFloatAttr(const_cast<void*>(raw)));
 }
 
+std::vector<double> eager_doubles(const void* raw) {
+  return list_from<double>(paddle().PD_ListDoubleAttr(const_cast<void*>(raw)));
+}
+
 std::vector<Scalar> eager_scalars(const void* raw) {
   return scalars_from(paddle().PD_ListScalarAttr(const_cast<void*>(raw)));
 }
@@ -193,6 +197,9 @@ std::vector<int64_t> static_int64s(StaticReader& r) {
 }
 std::vector<float> static_floats(StaticReader& r) {
   return list_from<float>(paddle().PD_KernelContextListFloatAttrAt(context_of(r), r.attribute++));
+}
+std::vector<double> static_doubles(StaticReader& r) {
+  return list_from<double>(paddle().PD_KernelContextListDoubleAttrAt(context_of(r), r.attribute++));
 }
 std::vector<Scalar> static_scalars(StaticReader& r) {
   return scalars_from(paddle().PD_KernelContextListScalarAttrAt(context_of(r), r.attribute++));

@@ -146,6 +146,7 @@ typedef struct {
   X(PD_KernelContextListInt32AttrAt, PD_List, (PD_KernelContext*, size_t))                                             \
   X(PD_KernelContextListInt64AttrAt, PD_List, (PD_KernelContext*, size_t))                                             \
   X(PD_KernelContextListFloatAttrAt, PD_List, (PD_KernelContext*, size_t))                                             \
+  X(PD_KernelContextListDoubleAttrAt, PD_List, (PD_KernelContext*, size_t))                                            \
   X(PD_DeviceContextGetStream, void*, (const PD_DeviceContext*, PD_Status*))                                           \
   X(PD_DeviceContextAllocateTensor, void*, (const PD_DeviceContext*, PD_Tensor*, size_t, PD_DataType, PD_Status*))     \
   X(PD_DeviceContextGetSeed, uint64_t, (const PD_DeviceContext*, PD_Status*))                                          \
@@ -170,6 +171,7 @@ typedef struct {
   X(PD_ListInt32Attr, PD_List, (void*))                                                                                \
   X(PD_ListInt64Attr, PD_List, (void*))                                                                                \
   X(PD_ListFloatAttr, PD_List, (void*))                                                                                \
+  X(PD_ListDoubleAttr, PD_List, (void*))                                                                               \
   X(PD_StringAttr, char*, (void*))                                                                                     \
   X(PD_ListScalarAttr, PD_List, (void*))                                                                               \
   X(PD_KernelContextListScalarAttrAt, PD_List, (PD_KernelContext*, size_t))                                            \

@@ -20,6 +20,7 @@ enum Kind : int32_t {
   kInt32s = 16,
   kInt64s = 17,
   kFloats = 20,
+  kDoubles = 21,
   kScalars = 23,
   kOptionalTensor = 24,
   kTensorList = 25,
@@ -189,6 +190,7 @@ Attribute to_attribute(const py::handle& value, int32_t kind) {
     case kInt32s: return list_of<std::vector<int32_t>>(value, integer<int32_t>);
     case kInt64s: return list_of<std::vector<int64_t>>(value, integer<int64_t>);
     case kFloats: return list_of<std::vector<float>>(value, real<float>);
+    case kDoubles: return list_of<std::vector<double>>(value, real<double>);
     case kScalars: return list_of<std::vector<Scalar>>(value, scalar);
     default: throw InvalidArgument("an attribute of unknown kind " + std::to_string(kind));
   }

@@ -25,8 +25,9 @@
 namespace adapter {
 
 // Attributes of a call made from outside Paddle (see HostCall).
-using Attribute = std::variant<bool, int32_t, int64_t, float, double, DType, Scalar, IntArray, std::string,
-                               std::vector<int32_t>, std::vector<int64_t>, std::vector<float>, std::vector<Scalar>>;
+using Attribute =
+    std::variant<bool, int32_t, int64_t, float, double, DType, Scalar, IntArray, std::string, std::vector<int32_t>,
+                 std::vector<int64_t>, std::vector<float>, std::vector<double>, std::vector<Scalar>>;
 
 // A call with everything spelled out; an absent optional input or unneeded output is an empty list.
 struct HostCall {
@@ -69,6 +70,7 @@ std::string eager_string(const void* raw);
 std::vector<int32_t> eager_int32s(const void* raw);
 std::vector<int64_t> eager_int64s(const void* raw);
 std::vector<float> eager_floats(const void* raw);
+std::vector<double> eager_doubles(const void* raw);
 std::vector<Scalar> eager_scalars(const void* raw);
 DType eager_dtype(int32_t raw);
 
@@ -88,6 +90,7 @@ std::string static_string(StaticReader&);
 std::vector<int32_t> static_int32s(StaticReader&);
 std::vector<int64_t> static_int64s(StaticReader&);
 std::vector<float> static_floats(StaticReader&);
+std::vector<double> static_doubles(StaticReader&);
 std::vector<Scalar> static_scalars(StaticReader&);
 DType static_dtype(StaticReader&);
 bool static_bool(StaticReader&);
@@ -137,6 +140,8 @@ ADAPTER_ARGUMENT(const std::vector<int64_t>&, attribute, 17, "vector<int64>", co
                  eager_int64s(raw), static_int64s(reader))
 ADAPTER_ARGUMENT(const std::vector<float>&, attribute, 20, "vector<float>", const void*, std::vector<float>,
                  eager_floats(raw), static_floats(reader))
+ADAPTER_ARGUMENT(const std::vector<double>&, attribute, 21, "vector<double>", const void*, std::vector<double>,
+                 eager_doubles(raw), static_doubles(reader))
 ADAPTER_ARGUMENT(const std::vector<Scalar>&, attribute, 23, "vector<Scalar>", const void*, std::vector<Scalar>,
                  eager_scalars(raw), static_scalars(reader))
 ADAPTER_ARGUMENT(Output&, output, 1, "Tensor", void*, Output, eager_output(raw), static_output(reader))

@@ -11,15 +11,27 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from adapter_conform.models.architectures import Architecture
+from adapter_conform.models.paddlenlp_mends import mend_moe_gate
 from adapter_conform.models.shape import LlamaShape
 from adapter_conform.models.weights import Weights, paddle_layout
 
-__all__ = ["build_llama", "forward_logits", "forward_loss", "load_llama_weights", "why_unavailable"]
+__all__ = [
+    "build_llama",
+    "build_model",
+    "dpo_criterion",
+    "forward_logits",
+    "forward_loss",
+    "greedy_tokens",
+    "load_llama_weights",
+    "why_unavailable",
+    "with_lora",
+]
 
 
 def why_unavailable() -> str | None:
@@ -52,6 +64,52 @@ def build_llama(paddle: ModuleType, shape: LlamaShape) -> Any:
     )
     with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
         return transformers.LlamaForCausalLM(config)
+
+
+def build_model(paddle: ModuleType, architecture: Architecture) -> Any:
+    """A model of ``architecture`` on Paddle's current device, its parameters zero; mended where PaddleNLP is wrong."""
+    transformers = _import_quietly("paddlenlp.transformers")
+    model_utils = _import_quietly("paddlenlp.transformers.model_utils")
+    mend_moe_gate(paddle, _import_quietly("paddlenlp.transformers.moe_gate"))
+    config = getattr(transformers, architecture.config)(**architecture.settings)
+    with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
+        return getattr(transformers, architecture.model)(config)
+
+
+def with_lora(paddle: ModuleType, model: Any, rank: int = 4, alpha: int = 8) -> Any:
+    """``model`` with low-rank adapters on its query and value projections; nothing else is trainable."""
+    peft = _import_quietly("paddlenlp.peft")
+    config = peft.LoRAConfig(
+        target_modules=[".*q_proj.*", ".*v_proj.*"], r=rank, lora_alpha=alpha, merge_weights=False, dtype="float32"
+    )
+    with _zero_initializer(paddle):
+        adapted = peft.LoRAModel(model, config)
+    adapted.mark_only_lora_as_trainable()
+    return adapted
+
+
+def dpo_criterion(model: Any, beta: float = 0.1) -> Any:
+    """PaddleNLP's criterion for direct preference optimisation, the sigmoid loss alone."""
+    module = _import_quietly("paddlenlp.transformers.dpo_criterion")
+    settings = SimpleNamespace(
+        beta=beta, loss_type="sigmoid", label_smoothing=0.0, pref_loss_ratio=1.0, sft_loss_ratio=0.0
+    )
+    return module.DPOCriterion(model.config, dpo_config=settings)
+
+
+def greedy_tokens(paddle: ModuleType, model: Any, ids: Any, count: int) -> Any:
+    """The ``count`` tokens that greedy decoding appends to ``ids`` [rows, length]: int64 [rows, count]."""
+    with paddle.no_grad():
+        # Without an explicit mask PaddleNLP builds one that newer releases of Paddle refuse.
+        tokens, _ = model.generate(
+            ids,
+            attention_mask=paddle.ones_like(ids),
+            max_new_tokens=count,
+            decode_strategy="greedy_search",
+            eos_token_id=-1,
+            pad_token_id=0,
+        )
+    return tokens
 
 
 def load_llama_weights(model: Any, weights: Weights) -> None:

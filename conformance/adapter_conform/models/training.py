@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,18 @@ from adapter_conform.models.paddlenlp_adapter import build_llama, forward_loss, 
 from adapter_conform.models.shape import LlamaShape
 from adapter_conform.models.weights import Weights
 
-__all__ = ["AdamWSettings", "Placement", "TrainingRun", "lies_on", "place_of", "train_llama"]
+__all__ = [
+    "AdamWSettings",
+    "Placement",
+    "Precision",
+    "TrainingRun",
+    "autocast",
+    "decorated",
+    "lies_on",
+    "loss_scaler",
+    "place_of",
+    "train_llama",
+]
 
 _INSPECTED_AT_START = 3
 """Placement is looked at in each of this many first steps, and in the last."""
@@ -35,6 +47,17 @@ class AdamWSettings:
     epsilon: float = 1e-8
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Automatic mixed precision as ``paddle.amp`` has it: ``level`` O1 or O2 (then with master weights), ``dtype``
+    float16 (then with a loss scale) or bfloat16."""
+
+    level: str
+    dtype: str
+
+    LOSS_SCALE = 1024.0
 
 
 @dataclass
@@ -68,8 +91,11 @@ def train_llama(
     inputs: NDArray[np.int64],
     labels: NDArray[np.int64],
     settings: AdamWSettings,
+    precision: Precision | None = None,
 ) -> TrainingRun:
     """Trains on ``device`` ("cpu", "refchip:0") from ``weights``, a step for each of ``inputs`` [steps, rows, length].
+
+    Without ``precision`` in float32.
 
     Paddle's current device is ``device`` afterwards.
     """
@@ -78,15 +104,23 @@ def train_llama(
     load_llama_weights(model, weights)
     model.train()
     optimizer = _adamw(paddle, model, settings)
+    model, optimizer = decorated(paddle, model, optimizer, precision)
+    scaler = loss_scaler(paddle, precision)
     losses, seconds, placement = [], [], Placement()
     for step in range(len(inputs)):
         start = time.perf_counter()
-        loss = forward_loss(model, paddle.to_tensor(inputs[step]), paddle.to_tensor(labels[step]))
-        loss.backward()
+        with autocast(paddle, precision):
+            loss = forward_loss(model, paddle.to_tensor(inputs[step]), paddle.to_tensor(labels[step]))
+        scaled = loss if scaler is None else scaler.scale(loss)
+        scaled.backward()
         inspected = step < _INSPECTED_AT_START or step == len(inputs) - 1
         if inspected:  # before the optimizer, whose kernel may move what reaches it
             _inspect(_gradients(model, loss), device, step, placement)
-        optimizer.step()
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
         if inspected:
             _inspect(_state(model, optimizer), device, step, placement)
         optimizer.clear_grad()
@@ -100,6 +134,30 @@ def train_llama(
         elements=sum(int(parameter.size) for parameter in parameters),
         step_seconds=float(np.median(seconds)),
     )
+
+
+def decorated(paddle: ModuleType, model: Any, optimizer: Any, precision: Precision | None) -> tuple[Any, Any]:
+    """Model and optimizer for O2: parameters in the half type, float32 master weights; unchanged otherwise."""
+    if precision is None or precision.level != "O2":
+        return model, optimizer
+    pair: tuple[Any, Any] = paddle.amp.decorate(
+        models=model, optimizers=optimizer, level="O2", dtype=precision.dtype, master_weight=True
+    )
+    return pair
+
+
+def autocast(paddle: ModuleType, precision: Precision | None) -> Any:
+    """The context in which a forward pass of this precision runs."""
+    if precision is None:
+        return nullcontext()
+    return paddle.amp.auto_cast(level=precision.level, dtype=precision.dtype)
+
+
+def loss_scaler(paddle: ModuleType, precision: Precision | None) -> Any:
+    """float16 needs its gradients scaled away from underflow; bfloat16 has float32's range."""
+    if precision is None or precision.dtype != "float16":
+        return None
+    return paddle.amp.GradScaler(init_loss_scaling=Precision.LOSS_SCALE)
 
 
 def _adamw(paddle: ModuleType, model: Any, settings: AdamWSettings) -> Any:
@@ -150,3 +208,6 @@ def _state(model: Any, optimizer: Any) -> Iterator[tuple[str, Any]]:
     for name, state in optimizer.state_dict().items():
         if hasattr(state, "place"):  # a learning-rate scheduler is no tensor
             yield f"optimizer state {name}", state
+        elif name == "master_weights":
+            for parameter, master in state.items():
+                yield f"master weight {parameter}", master

@@ -14,7 +14,7 @@ from adapter_conform.suites.base import Suite
 
 __all__ = ["DEFAULT_SUITES", "known_suites", "load_suite"]
 
-DEFAULT_SUITES = ("runtime", "ops", "training")
+DEFAULT_SUITES = ("runtime", "ops", "training", "workloads")
 
 
 def known_suites() -> list[str]:

@@ -2,6 +2,7 @@
 
 ``training/llama_gqa/float32/train``              losses step by step against the CPU's from the same weights file
 ``training/llama_gqa/float32/to_static_forward``  the same model's forward as a static graph (PIR) against eager
+``training/llama_gqa/bfloat16/amp_o1``            mixed precision: see _mixed_precision.py
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from adapter_conform.cases import Case, GateFigure, Outcome
 from adapter_conform.models import LlamaShape, Weights, llama_weights, markov_batches, read_weights, write_weights
 from adapter_conform.models.lowered import LoweredProgram, moved_to_host, print_lowered
 from adapter_conform.models.paddlenlp_adapter import build_llama, forward_logits, load_llama_weights, why_unavailable
-from adapter_conform.models.training import AdamWSettings, Placement, TrainingRun, train_llama
+from adapter_conform.models.training import AdamWSettings, Placement, Precision, TrainingRun, train_llama
 from adapter_conform.states import State
+from adapter_conform.suites._mixed_precision import PRECISIONS, check_mixed_precision
+from adapter_conform.suites._training_gates import count_gate, judge, relative_errors
 from adapter_conform.suites.base import PlanRequest
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ STATIC_LIMIT = 1e-6
 on the same numbers, so only reordered scalar arithmetic, a few float32 roundings, may show."""
 
 _STEPS = {"smoke": 20, "standard": 100, "full": 100}
+_MIXED_STEPS = {"smoke": 10, "standard": 100, "full": 100}
+"""The reference of mixed precision has 100 steps."""
+
 _TIMEOUT = 600.0
 """Seconds; 100 steps take the CPU 4 s, and PaddleNLP's import 5 s."""
 
@@ -44,27 +50,30 @@ _MODEL = "llama_gqa"
 _ROWS = 8
 _STATIC_RUNS = 2
 """The second run goes through the executor's cached program."""
-_NAMED = 8
-"""Offenders named in a message; all are counted."""
 
 
 class TrainingSuite:
     name = "training"
 
     def plan(self, request: PlanRequest) -> Sequence[Case]:
-        reason = why_unavailable()
-        return [
-            Case(
-                id=f"{self.name}/{_MODEL}/float32/{check}",
-                suite=self.name,
-                operator=_MODEL,
-                dtype="float32",
-                payload={"check": check, "seed": request.seed, **settings},
-                timeout=_TIMEOUT,
-                not_run=reason,
-            )
-            for check, settings in (("train", {"steps": _STEPS[request.profile]}), ("to_static_forward", {}))
-        ]
+        steps = {"steps": _STEPS[request.profile]}
+        cases = [self._case(request, "float32", "train", {"check": "train", **steps})]
+        cases.append(self._case(request, "float32", "to_static_forward", {"check": "to_static_forward"}))
+        for precision in PRECISIONS:
+            settings = {"check": "amp", **vars(precision), "steps": _MIXED_STEPS[request.profile]}
+            cases.append(self._case(request, precision.dtype, f"amp_{precision.level.lower()}", settings))
+        return cases
+
+    def _case(self, request: PlanRequest, dtype: str, name: str, payload: Mapping[str, Any]) -> Case:
+        return Case(
+            id=f"{self.name}/{_MODEL}/{dtype}/{name}",
+            suite=self.name,
+            operator=_MODEL,
+            dtype=dtype,
+            payload={"seed": request.seed, **payload},
+            timeout=_TIMEOUT,
+            not_run=why_unavailable(),
+        )
 
     def run(self, case: Case, session: Session) -> Outcome:
         try:
@@ -88,10 +97,10 @@ def _check_training(session: Session, payload: Mapping[str, Any]) -> Outcome:
     short = [key for key, count in expected.items() if calls.eager.get(key, 0) < count]
     gates = [
         _loss_gate(cpu.losses, device.losses),
-        _count_gate("placement", "parameters, gradients, optimizer state", device.placement.off_device),
-        _count_gate("own kernels executed", "training", short),
+        count_gate("placement", "parameters, gradients, optimizer state", device.placement.off_device),
+        count_gate("own kernels executed", "training", short),
     ]
-    outcome = _judge(session, gates, _training_details(cpu, device, calls, digest))
+    outcome = judge(session, gates, _training_details(cpu, device, calls, digest))
     if outcome.state is State.PASSED and min(cpu.losses[-5:]) >= cpu.losses[0]:
         outcome.state = State.VACUOUS
         outcome.message = f"the model learned nothing in {steps} steps on the CPU: equal losses prove little"
@@ -124,31 +133,11 @@ def expected_calls(shape: LlamaShape, parameters: int, steps: int) -> dict[str, 
     return {f"{name}/float32": count * steps for name, count in {**per_step, **gradients, **optimizer}.items()}
 
 
-def relative_errors(reference: Sequence[float], measured: Sequence[float]) -> list[float]:
-    """Relative error of each loss; infinite where one of the two is not finite or the reference is zero.
-
-    Raises:
-        ValueError: the two differ in length.
-    """
-    errors = []
-    for wanted, got in zip(reference, measured, strict=True):
-        usable = math.isfinite(wanted) and math.isfinite(got) and wanted != 0.0
-        errors.append(abs(got - wanted) / abs(wanted) if usable else math.inf)
-    return errors
-
-
 def _loss_gate(reference: Sequence[float], measured: Sequence[float]) -> GateFigure:
     errors = relative_errors(reference, measured)
     worst = max(range(len(errors)), key=errors.__getitem__)
     note = f"worst at step {worst} of {len(errors)}: device {measured[worst]:.9g}, CPU {reference[worst]:.9g}"
     return GateFigure("relative error per step", "loss", errors[worst], LOSS_LIMIT, errors[worst] <= LOSS_LIMIT, note)
-
-
-def _count_gate(gate: str, output: str, offenders: Sequence[str]) -> GateFigure:
-    note = "; ".join(offenders[:_NAMED])
-    if len(offenders) > _NAMED:
-        note += f"; and {len(offenders) - _NAMED} more"
-    return GateFigure(gate, output, float(len(offenders)), 0.0, not offenders, note)
 
 
 def _training_details(cpu: TrainingRun, device: TrainingRun, calls: KernelCalls, digest: str) -> dict[str, Any]:
@@ -185,8 +174,8 @@ def _check_static(session: Session, payload: Mapping[str, Any]) -> Outcome:
     moved = sorted({kernel.key for kernel in moved_to_host(program.kernels)})
     gates = [
         _static_gate(eager, logits),
-        _count_gate("moved to the CPU", "static graph", moved),
-        _count_gate("own kernels executed", "static graph", _not_executed(session, program, eager_calls, static_calls)),
+        count_gate("moved to the CPU", "static graph", moved),
+        count_gate("own kernels executed", "static graph", _not_executed(session, program, eager_calls, static_calls)),
     ]
     details = {
         "kernels": static_calls.total(),
@@ -194,7 +183,7 @@ def _check_static(session: Session, payload: Mapping[str, Any]) -> Outcome:
         "program": _backends(program),
         "weights_sha256": digest,
     }
-    outcome = _judge(session, gates, details)
+    outcome = judge(session, gates, details)
     if outcome.state is State.PASSED and not eager.std() > 0.0:
         outcome.state, outcome.message = State.VACUOUS, "all logits are equal: agreement proves nothing"
     return outcome
@@ -234,19 +223,11 @@ def _backends(program: LoweredProgram) -> dict[str, dict[str, int]]:
     return {backend: dict(sorted(program.counts(backend).items())) for backend in backends}
 
 
-def _judge(session: Session, gates: list[GateFigure], details: Mapping[str, Any]) -> Outcome:
-    """The first gate is about numbers; the others are proof of where the work was done."""
-    numbers, proofs = gates[0], gates[1:]
-    unproved = [gate for gate in proofs if not gate.passed]
-    executed_on = "" if unproved else session.device
-    faults = [] if numbers.passed else [f"{numbers.gate} {numbers.value:.3g}, limit {numbers.limit:g}; {numbers.note}"]
-    faults += [f"{gate.gate}: {gate.note}" for gate in unproved]
-    state = State.PASSED
-    if not numbers.passed:
-        state = State.FAILED
-    elif unproved:
-        state = State.FELL_BACK
-    return Outcome(state, executed_on, gates, "\n".join(faults), dict(details))
+def _check_mixed(session: Session, payload: Mapping[str, Any]) -> Outcome:
+    shape, seed = LlamaShape(), int(payload["seed"])
+    weights, _ = _weights_through_a_file(shape, seed)
+    precision = Precision(payload["level"], payload["dtype"])
+    return check_mixed_precision(session, precision, shape, weights, int(payload["steps"]), _ROWS, seed)
 
 
-_CHECKS = {"train": _check_training, "to_static_forward": _check_static}
+_CHECKS = {"train": _check_training, "to_static_forward": _check_static, "amp": _check_mixed}

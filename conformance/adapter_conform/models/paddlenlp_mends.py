@@ -1,0 +1,48 @@
+"""What PaddleNLP 3.0.0b4 gets wrong on the Paddle of today. Imports nothing of it: modules are handed in."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+__all__ = ["mend_moe_gate"]
+
+_MARK = "_adapter_conform_mended"
+
+
+class _CumsumKeepsDtype:
+    """``paddle`` as a module sees it, with ``cumsum`` of int32 giving int32 as it did when the module was written."""
+
+    def __init__(self, paddle: ModuleType) -> None:
+        self._paddle = paddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._paddle, name)
+
+    def cumsum(self, x: Any, *arguments: Any, **named: Any) -> Any:
+        result = self._paddle.cumsum(x, *arguments, **named)
+        return result if result.dtype == x.dtype else result.cast(x.dtype)
+
+
+def _detached(gating: Any) -> Any:
+    """A gating function whose dispatch mask carries no gradient.
+
+    Paddle keeps gradients through a cast to bool, and the function casts its weights without ``detach``: the router's
+    gradient comes out some ten thousand times too large, while the loss of the first step is right.
+    """
+
+    def gate(self: Any, *arguments: Any, **named: Any) -> Any:
+        capacity, combine_weights, dispatch_mask, *rest = gating(self, *arguments, **named)
+        return (capacity, combine_weights, dispatch_mask.detach(), *rest)
+
+    return gate
+
+
+def mend_moe_gate(paddle: ModuleType, moe_gate: Any) -> None:
+    """Mends ``paddlenlp.transformers.moe_gate`` in place; a second call changes nothing."""
+    if getattr(moe_gate, _MARK, False):
+        return
+    moe_gate.paddle = _CumsumKeepsDtype(paddle)
+    for name in ("top2gating", "topkgating"):
+        setattr(moe_gate.PretrainedMoEGate, name, _detached(getattr(moe_gate.PretrainedMoEGate, name)))
+    setattr(moe_gate, _MARK, True)
