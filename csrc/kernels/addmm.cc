@@ -52,7 +52,7 @@ void addmm_grad(Context& ctx, const Tensor& input, const Tensor& x, const Tensor
   scale_later<T>(ctx, x_grad, static_cast<T>(alpha));
   scale_later<T>(ctx, y_grad, static_cast<T>(alpha));
   // Last: it may share the storage of out_grad.
-  sum_to_shape<T>(ctx, out_grad, input.shape, input_grad, [=](T g) { return static_cast<T>(beta) * g; });
+  sum_to_shape<T>(ctx, out_grad, input.shape, input_grad, Accumulator<T>(beta));
 }
 
 ADAPTER_KERNEL("addmm", addmm, same, float, double, float16, bfloat16)

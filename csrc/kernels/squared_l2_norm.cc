@@ -1,4 +1,7 @@
+#include "accumulate.h"
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/elementwise.h"
+#include "adapter_sdk/host/fold.h"
 #include "adapter_sdk/kernel.h"
 
 namespace adapter::kernels {
@@ -11,9 +14,13 @@ void squared_l2_norm(Context& ctx, const Tensor& x, Output& out) {
   const T* a = host::in<T>(x);
   const int64_t n = x.numel();
   host::launch(ctx, [=] {
-    double total = 0;
-    for (int64_t i = 0; i < n; ++i) total += static_cast<double>(a[i]) * static_cast<double>(a[i]);
-    r[0] = static_cast<T>(total);
+    using Sum = Accumulator<T>;
+    const auto square = [=](int64_t i) {
+      const auto value = static_cast<Sum>(static_cast<Compute<T>>(a[i]));
+      return value * value;
+    };
+    const host::FoldSpace<1> all(Shape{}, {Shape{}}, Shape{n}, {Shape{1}});
+    host::fold_results<1>(all, host::SumFold<Sum>{}, square, [=](int64_t, Sum total) { r[0] = static_cast<T>(total); });
   });
 }
 
@@ -25,7 +32,11 @@ void squared_l2_norm_grad(Context& ctx, const Tensor& x, const Tensor& out_grad,
   const T* g = host::in<T>(out_grad);
   const int64_t n = x.numel();
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = T(2) * a[i] * g[0];
+    if (n == 0) return;
+    const auto factor = 2 * static_cast<Compute<T>>(g[0]);
+    host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
+      host::map(a + begin, r + begin, end - begin, [=](Compute<T> v) { return factor * v; });
+    });
   });
 }
 

@@ -10,11 +10,8 @@ void sum(Context& ctx, const Tensor& x, const IntArray& axes, DType dtype, bool 
   const DType wanted = dtype != DType::undefined ? dtype : out.dtype;
   visit_dtype<float, double, int32_t, int64_t, float16, bfloat16, T>(wanted, "the result of sum", [&](auto tag) {
     using Out = typename decltype(tag)::type;
-    reduce<T, Out>(ctx, x, axes, keep_dim, false, out, [](auto&& fold) {
-      Accumulator<Out> total{};
-      fold([&](T value) { total += static_cast<Accumulator<Out>>(value); });
-      return static_cast<Out>(total);
-    });
+    using Sum = Accumulator<Out>;
+    reduce<T, Out>(ctx, x, axes, keep_dim, false, out, host::SumFold<Sum>{}, [](Sum total) { return total; });
   });
 }
 
@@ -23,10 +20,12 @@ inline void spread_sum(Context& ctx, const Tensor& x, const Tensor& out_grad, co
                        Output& x_grad) {
   visit_dtype<float, double, float16, bfloat16, int32_t, int64_t, bool>(x.dtype, "the operand of a sum", [&](auto own) {
     using T = typename decltype(own)::type;
-    visit_dtype<float, double, float16, bfloat16, int32_t, int64_t>(out_grad.dtype, "the gradient of a sum", [&](auto tag) {
-      const auto* g = host::in<typename decltype(tag)::type>(out_grad);
-      reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad, [=](int64_t, int64_t i) { return static_cast<T>(g[i]); });
-    });
+    visit_dtype<float, double, float16, bfloat16, int32_t, int64_t>(
+        out_grad.dtype, "the gradient of a sum", [&](auto tag) {
+          const auto* g = host::in<typename decltype(tag)::type>(out_grad);
+          reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad,
+                         [=](int64_t, int64_t i) { return static_cast<T>(g[i]); });
+        });
   });
 }
 
