@@ -2,6 +2,8 @@
 
 #include "accumulate.h"
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/loops.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 
 namespace adapter::kernels {
@@ -16,11 +18,17 @@ void add_n(Context& ctx, const TensorList& xs, Output& out) {
   for (const Tensor& x : xs) operands.push_back(host::in<T>(x));
   const int64_t n = out.numel();
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) {
-      Accumulator<T> sum{};
-      for (const T* x : operands) sum += x[i];
-      r[i] = static_cast<T>(sum);
-    }
+    host::parallel_for(n, host::kElementGrain, [&](int64_t begin, int64_t end) {
+      using Sum = Accumulator<T>;
+      Sum sum[host::kStage];
+      for (int64_t i = begin; i < end; i += host::kStage) {
+        const int64_t m = std::min(host::kStage, end - i);
+        std::fill(sum, sum + m, Sum(0));
+        for (const T* x : operands)
+          for (int64_t j = 0; j < m; ++j) sum[j] += static_cast<Sum>(static_cast<Compute<T>>(x[i + j]));
+        for (int64_t j = 0; j < m; ++j) r[i + j] = static_cast<T>(sum[j]);
+      }
+    });
   });
 }
 

@@ -41,8 +41,7 @@ void addmm_grad(Context& ctx, const Tensor& input, const Tensor& x, const Tensor
                 float alpha, float beta, Output& input_grad, Output& x_grad, Output& y_grad) {
   launch_multiply_grad<T>(ctx, addmm_product(x.shape, y.shape), x, y, out_grad, x_grad, y_grad, Compute<T>(alpha));
   // Last: it may share the storage of out_grad.
-  sum_to_shape<T>(ctx, out_grad, input.shape, input_grad,
-                  [=](Compute<T> g) { return static_cast<Compute<T>>(beta) * g; });
+  sum_to_shape<T>(ctx, out_grad, input.shape, input_grad, Accumulator<T>(beta));
 }
 
 ADAPTER_KERNEL("addmm", addmm, same, float, double, float16, bfloat16)

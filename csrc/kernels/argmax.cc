@@ -1,29 +1,54 @@
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/fold.h"
 #include "adapter_sdk/kernel.h"
 #include "axis_slices.h"
 #include "dispatch.h"
 
 namespace adapter::kernels {
 
-template <typename T>
-bool is_larger(T a, T b) {
-  return a > b;
-}
+// The better of two, and what every number is better than.
+template <typename C>
+struct Largest {
+  using State = C;
+  State start() const {
+    return std::numeric_limits<C>::has_infinity ? -std::numeric_limits<C>::infinity()
+                                                : std::numeric_limits<C>::lowest();
+  }
+  State step(State best, C value) const { return value > best ? value : best; }
+  State merge(State a, State b) const { return step(a, b); }
+};
 
-template <typename T>
-bool is_smaller(T a, T b) {
-  return a < b;
-}
+template <typename C>
+struct Smallest {
+  using State = C;
+  State start() const {
+    return std::numeric_limits<C>::has_infinity ? std::numeric_limits<C>::infinity() : std::numeric_limits<C>::max();
+  }
+  State step(State best, C value) const { return value < best ? value : best; }
+  State merge(State a, State b) const { return step(a, b); }
+};
 
 // Position of the first best element. NaN is passed over, as in Paddle; where all are NaN the answer is 0.
-template <auto Better, typename T>
+template <typename Best, typename T>
 int64_t best_position(const T* x, int64_t length, int64_t step) {
-  int64_t best = -1;
-  for (int64_t j = 0; j < length; ++j) {
-    const T value = x[j * step];
-    if (value == value && (best < 0 || Better(value, x[best * step]))) best = j;
-  }
-  return best < 0 ? 0 : best;
+  using C = Compute<T>;
+  host::Lanes<Best> lanes{Best{}};
+  if (step == 1)
+    lanes.add(length, [=](int64_t j) { return static_cast<C>(x[j]); });
+  else
+    lanes.add(length, [=](int64_t j) { return static_cast<C>(x[j * step]); });
+  const C best = lanes.result();
+  int64_t j = 0;
+  constexpr int64_t kBlock = 64;
+  if (step == 1)  // whole blocks without it are passed over together
+    for (; j + kBlock <= length; j += kBlock) {
+      int found = 0;
+      for (int64_t i = j; i < j + kBlock; ++i) found |= static_cast<C>(x[i]) == best;
+      if (found) break;
+    }
+  for (; j < length; ++j)
+    if (static_cast<C>(x[j * step]) == best) return j;
+  return 0;
 }
 
 inline Shape position_shape(const Shape& shape, int64_t axis, bool keep_dim, bool flatten) {
@@ -39,7 +64,7 @@ inline Shape position_shape(const Shape& shape, int64_t axis, bool keep_dim, boo
   return result;
 }
 
-template <auto Better, typename T>
+template <typename Best, typename T>
 void find_best(Context& ctx, const Tensor& x, const Scalar& axis, bool keep_dim, bool flatten, DType dtype,
                Output& out) {
   const Shape searched = flatten ? Shape{x.numel()} : x.shape;
@@ -53,7 +78,7 @@ void find_best(Context& ctx, const Tensor& x, const Scalar& axis, bool keep_dim,
     Position* r = host::out<Position>(ctx, out);
     host::launch(ctx, [=] {
       slices.each([&](int64_t slice, int64_t offset) {
-        r[slice] = static_cast<Position>(best_position<Better>(a + offset, slices.length, slices.inner));
+        r[slice] = static_cast<Position>(best_position<Best>(a + offset, slices.length, slices.inner));
       });
     });
   });
@@ -61,12 +86,12 @@ void find_best(Context& ctx, const Tensor& x, const Scalar& axis, bool keep_dim,
 
 template <typename T>
 void argmax(Context& ctx, const Tensor& x, const Scalar& axis, bool keep_dim, bool flatten, DType dtype, Output& out) {
-  find_best<is_larger<T>, T>(ctx, x, axis, keep_dim, flatten, dtype, out);
+  find_best<Largest<Compute<T>>, T>(ctx, x, axis, keep_dim, flatten, dtype, out);
 }
 
 template <typename T>
 void argmin(Context& ctx, const Tensor& x, const Scalar& axis, bool keep_dim, bool flatten, DType dtype, Output& out) {
-  find_best<is_smaller<T>, T>(ctx, x, axis, keep_dim, flatten, dtype, out);
+  find_best<Smallest<Compute<T>>, T>(ctx, x, axis, keep_dim, flatten, dtype, out);
 }
 
 ADAPTER_KERNEL("argmax", argmax, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, uint8_t)

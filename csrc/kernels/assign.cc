@@ -2,6 +2,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -10,8 +11,8 @@ void assign(Context& ctx, const Tensor& x, Output& out) {
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
-  const size_t bytes = x.nbytes();
-  if (bytes > 0) host::launch(ctx, [=] { std::memmove(r, a, bytes); });
+  const int64_t n = x.numel();
+  if (n > 0 && r != a) host::launch(ctx, [=] { copy_all(r, a, n); });
 }
 
 // What the static executor calls for assign and clone.

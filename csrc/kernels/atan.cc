@@ -8,12 +8,12 @@ namespace adapter::kernels {
 
 template <typename T>
 void atan(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::atan(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return std::atan(v); });
 }
 
 template <typename T>
 void atan_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g / (1 + v * v); });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return g / (1 + v * v); });
 }
 
 ADAPTER_KERNEL("atan", atan, none, float, double, float16, bfloat16)

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/tensor.h"
 
 namespace adapter::kernels {
@@ -20,13 +21,22 @@ struct AxisSlices {
     inner = shape.product(axis + 1, shape.rank);
   }
   int64_t count() const { return outer * inner; }
+  // Offset of the first element of slice `number`.
+  int64_t offset(int64_t number) const { return number / inner * length * inner + number % inner; }
 
-  // Calls slice(number, offset of its first element); its elements lie `inner` apart. Nothing if slices are empty.
+  // Calls slice(number, offset of its first element, scratch); its elements lie `inner` apart. Several cores; each has
+  // a scratch of its own, made by scratch(). Nothing if slices are empty. To be called inside launch().
+  template <typename MakeScratch, typename Slice>
+  void each(MakeScratch&& make_scratch, Slice&& slice) const {
+    if (length == 0) return;
+    host::parallel_for(count(), host::rows_grain(length), [&](int64_t begin, int64_t end) {
+      auto scratch = make_scratch();
+      for (int64_t number = begin; number < end; ++number) slice(number, offset(number), scratch);
+    });
+  }
   template <typename Slice>
   void each(Slice&& slice) const {
-    if (length == 0) return;
-    for (int64_t o = 0, number = 0; o < outer; ++o)
-      for (int64_t i = 0; i < inner; ++i) slice(number++, o * length * inner + i);
+    each([] { return 0; }, [&](int64_t number, int64_t start, int) { slice(number, start); });
   }
 };
 

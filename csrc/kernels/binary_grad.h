@@ -6,41 +6,56 @@
 
 #include "accumulate.h"
 #include "adapter_sdk/host/access.h"
-#include "adapter_sdk/host/strided.h"
+#include "adapter_sdk/host/fold.h"
 
 namespace adapter::kernels {
 
 // The index space of out_grad with the two operands broadcast to it, and the operand whose gradient is wanted.
 struct BroadcastPair {
   Shape space, x, y;
+
+  std::array<Shape, 3> strides() const {
+    return {host::contiguous_strides(space), host::broadcast_strides(x, space), host::broadcast_strides(y, space)};
+  }
 };
 
+// Kept and reduced axes of the sums that undo broadcasting `target` to the space of `pair`.
+inline host::FoldSpace<3> undo_broadcast(const BroadcastPair& pair, const Shape& target) {
+  const std::array<Shape, 3> strides = pair.strides();
+  const Shape own = host::broadcast_strides(target, pair.space);
+  Shape outer, inner;
+  std::array<Shape, 3> outer_strides, inner_strides;
+  for (int axis = 0; axis < pair.space.rank; ++axis) {
+    const bool summed = own[axis] == 0 && pair.space[axis] != 1;
+    (summed ? inner : outer).push_back(pair.space[axis]);
+    for (size_t k = 0; k < 3; ++k) (summed ? inner_strides : outer_strides)[k].push_back(strides[k][axis]);
+  }
+  return {outer, outer_strides, inner, inner_strides};
+}
+
 // grad[t] = sum of term(k, i, j) over the elements k of out_grad that element t of `target` was broadcast to; i and j
-// are the elements of x and y there. Skips an unneeded grad. Sums run in row-major order of k. Where nothing was
-// broadcast, grad may share its storage with out_grad.
+// are the elements of x and y there. Skips an unneeded grad. `term` gives Compute<T>, so that nothing is rounded before
+// the sum. Where nothing was broadcast, grad may share its storage with out_grad.
 template <typename T, typename Term>
 void sum_terms(Context& ctx, const BroadcastPair& pair, const Shape& target, Output& grad, Term term) {
   if (!grad) return;
   ctx.resize(grad, target);
   T* r = host::out<T>(ctx, grad);
-  const Shape& space = pair.space;
-  const host::Walk<4> walk(space, {host::contiguous_strides(space), host::broadcast_strides(pair.x, space),
-                                   host::broadcast_strides(pair.y, space), host::broadcast_strides(target, space)});
-  const auto each = [walk, term](auto&& visit) {
-    const int64_t sx = walk.inner_stride(1), sy = walk.inner_stride(2), st = walk.inner_stride(3);
-    walk.rows([&](const std::array<int64_t, 4>& o, int64_t n) {
-      for (int64_t k = 0; k < n; ++k) visit(o[3] + k * st, term(o[0] + k, o[1] + k * sx, o[2] + k * sy));
+  if (target.numel() == pair.space.numel()) {
+    host::launch(ctx, [=, walk = host::Walk<3>(pair.space, pair.strides())] {
+      const std::array<int64_t, 3> step = host::steps_of(walk);
+      host::parallel_rows(walk, [&](const std::array<int64_t, 3>& o, int64_t n) {
+        host::with_places<3>(o, step, [&](const auto& places) {
+          ADAPTER_INDEPENDENT
+          for (int64_t k = 0; k < n; ++k) r[o[0] + k] = static_cast<T>(places.read(term, k));
+        });
+      });
     });
-  };
-  const int64_t count = target.numel();
-  if (count == space.numel()) {
-    host::launch(ctx, [=] { each([=](int64_t t, T value) { r[t] = value; }); });
     return;
   }
-  host::launch(ctx, [=] {
-    std::vector<Accumulator<T>> sums(static_cast<size_t>(count));
-    each([&](int64_t t, T value) { sums[static_cast<size_t>(t)] += static_cast<Accumulator<T>>(value); });
-    std::transform(sums.begin(), sums.end(), r, [](Accumulator<T> sum) { return static_cast<T>(sum); });
+  host::launch(ctx, [=, space = undo_broadcast(pair, target)] {
+    using Sum = Accumulator<T>;
+    host::fold_results<3>(space, host::SumFold<Sum>{}, term, [=](int64_t t, Sum sum) { r[t] = static_cast<T>(sum); });
   });
 }
 

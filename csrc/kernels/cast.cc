@@ -29,7 +29,7 @@ void cast(Context& ctx, const Tensor& x, DType out_dtype, Output& out) {
   visit_dtype<float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool>(
       out_dtype, "the result", [&](auto tag) {
         using To = typename decltype(tag)::type;
-        host::unary<T, To>(ctx, x, out, [](T v) { return converted<To>(v); });
+        host::unary<T, To>(ctx, x, out, [](Compute<T> v) { return converted<To>(v); });
       });
 }
 

@@ -9,12 +9,12 @@ namespace adapter::kernels {
 
 template <typename T>
 void isnan(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, bool>(ctx, x, out, [](T v) { return v != v; });
+  host::unary<T, bool>(ctx, x, out, [](Compute<T> v) { return v != v; });
 }
 
 template <typename T>
 void isinf(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, bool>(ctx, x, out, [](T v) {
+  host::unary<T, bool>(ctx, x, out, [](Compute<T> v) {
     if constexpr (is_floating<T>) return std::isinf(v);
     return static_cast<void>(v), false;
   });
@@ -22,7 +22,7 @@ void isinf(Context& ctx, const Tensor& x, Output& out) {
 
 template <typename T>
 void isfinite(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, bool>(ctx, x, out, [](T v) {
+  host::unary<T, bool>(ctx, x, out, [](Compute<T> v) {
     if constexpr (is_floating<T>) return std::isfinite(v);
     return static_cast<void>(v), true;
   });

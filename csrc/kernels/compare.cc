@@ -6,32 +6,32 @@ namespace adapter::kernels {
 
 template <typename T>
 void equal(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a == b; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a == b; });
 }
 
 template <typename T>
 void not_equal(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a != b; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a != b; });
 }
 
 template <typename T>
 void less_than(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a < b; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a < b; });
 }
 
 template <typename T>
 void less_equal(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a <= b; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a <= b; });
 }
 
 template <typename T>
 void greater_than(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a > b; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a > b; });
 }
 
 template <typename T>
 void greater_equal(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a >= b; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a >= b; });
 }
 
 ADAPTER_KERNEL("equal", equal, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)

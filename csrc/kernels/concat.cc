@@ -2,6 +2,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -17,11 +18,26 @@ inline int64_t rows_before(const Shape& shape, int axis) { return shape.product(
 // Copies between a whole [rows, total] and its pieces, which lie side by side in each row.
 template <typename T, typename Copy>
 void each_piece(int64_t rows, const std::vector<Piece<T>>& pieces, Copy&& copy) {
-  for (int64_t row = 0, position = 0; row < rows; ++row)
-    for (const Piece<T>& piece : pieces) {
-      if (piece.length && piece.data) copy(position, piece.data + row * piece.length, piece.length);
-      position += piece.length;
-    }
+  int64_t total = 0;
+  for (const Piece<T>& piece : pieces) total += piece.length;
+  int64_t before = 0;
+  if (total < host::kElementGrain) {  // whole rows, all pieces of one together
+    copy_pieces(rows, total, [&](int64_t row, int64_t, int64_t) {
+      int64_t position = row * total;
+      for (const Piece<T>& piece : pieces) {
+        if (piece.length && piece.data) copy(position, piece.data + row * piece.length, piece.length);
+        position += piece.length;
+      }
+    });
+    return;
+  }
+  for (const Piece<T>& piece : pieces) {
+    if (piece.data)
+      copy_pieces(rows, piece.length, [&](int64_t row, int64_t first, int64_t n) {
+        copy(row * total + before + first, piece.data + row * piece.length + first, n);
+      });
+    before += piece.length;
+  }
 }
 
 template <typename T>

@@ -23,9 +23,9 @@ void cumprod(Context& ctx, const Tensor& x, int32_t axis, bool exclusive, bool r
       Accumulator<T> product{1};
       for (int64_t j = 0; j < slices.length; ++j) {
         const int64_t k = factor_place(slices, offset, j, reverse);
-        const T value = a[k];  // `out` may be `x`
+        const auto value = static_cast<Accumulator<T>>(static_cast<Compute<T>>(a[k]));  // `out` may be `x`
         if (exclusive) r[k] = static_cast<T>(product);
-        product *= static_cast<Accumulator<T>>(value);
+        product *= value;
         if (!exclusive) r[k] = static_cast<T>(product);
       }
     });
@@ -42,8 +42,8 @@ void cumprod_grad(Context& ctx, const Tensor& x, const Tensor& /*out*/, const Te
   const T *a = host::in<T>(x), *g = host::in<T>(out_grad);
   host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
     using Sum = Accumulator<T>;
-    std::vector<Sum> before(static_cast<size_t>(slices.length));
-    slices.each([&](int64_t, int64_t offset) {
+    const auto scratch = [&] { return std::vector<Sum>(static_cast<size_t>(slices.length)); };
+    slices.each(scratch, [&](int64_t, int64_t offset, std::vector<Sum>& before) {
       Sum product{1};
       for (int64_t j = 0; j < slices.length; ++j) {
         before[static_cast<size_t>(j)] = product;

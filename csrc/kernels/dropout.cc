@@ -2,7 +2,10 @@
 #include <string>
 
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/elementwise.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "philox.h"
 
 namespace adapter::kernels {
@@ -28,8 +31,12 @@ void scale_all(Context& ctx, const Tensor& x, double factor, Output& out) {
   const T* a = host::in<T>(x);
   T* r = host::out<T>(ctx, out);
   const int64_t n = x.numel();
+  const auto scale = static_cast<Compute<T>>(factor);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = a[i] * static_cast<T>(factor);
+    if (r == a && factor == 1) return;
+    host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
+      host::map(a + begin, r + begin, end - begin, [=](Compute<T> v) { return v * scale; });
+    });
   });
 }
 
@@ -42,15 +49,21 @@ void drop(Context& ctx, const Tensor& x, double p, double factor, const RandomDr
   T* r = host::out<T>(ctx, out);
   const int64_t n = x.numel();
   const auto threshold = static_cast<uint64_t>(p * 0x1p32);
+  const auto scale = static_cast<Compute<T>>(factor);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; i += 4) {
-      const PhiloxBlock words = draw.block(i / 4);
-      for (int64_t j = i; j < std::min(i + 4, n); ++j) {
-        const bool kept = words[static_cast<size_t>(j - i)] >= threshold;
-        if (mask) mask[j] = kept;
-        r[j] = kept ? a[j] * static_cast<Compute<T>>(factor) : Compute<T>(0);
+    host::parallel_for(n, host::kElementGrain, [&](int64_t begin, int64_t end) {
+      constexpr int64_t kStep = 4 * kPhiloxLanes;
+      for (int64_t i = begin; i < end; i += kStep) {
+        const PhiloxBlocks blocks = draw.blocks(i / 4);
+        uint8_t keep[kStep];
+        for (int64_t l = 0; l < kPhiloxLanes; ++l)
+          for (int64_t word = 0; word < 4; ++word) keep[4 * l + word] = blocks.words[word][l] >= threshold;
+        const int64_t m = std::min(kStep, end - i);
+        for (int64_t j = 0; j < m; ++j)
+          r[i + j] = static_cast<T>(keep[j] ? static_cast<Compute<T>>(a[i + j]) * scale : Compute<T>(0));
+        if (mask) std::memcpy(mask + i, keep, static_cast<size_t>(m));
       }
-    }
+    });
   });
 }
 
@@ -62,7 +75,7 @@ void dropout(Context& ctx, const Tensor& x, const OptionalTensor& seed_tensor, c
   uint8_t* kept = mask ? host::out<uint8_t>(ctx, mask) : nullptr;
   const int64_t n = x.numel();
   if (is_test) {
-    if (kept) host::launch(ctx, [=] { std::fill(kept, kept + n, uint8_t{1}); });
+    if (kept) host::launch(ctx, [=] { fill_all(kept, n, uint8_t{1}); });
     return scale_all<T>(ctx, x, scale.tested, out);
   }
   const int32_t own_seed = seed_tensor ? read_scalar<int32_t>(ctx, seed_tensor) : fix_seed ? seed : 0;
@@ -81,7 +94,11 @@ void dropout_grad(Context& ctx, const Tensor& mask, const Tensor& out_grad, cons
   const int64_t n = out_grad.numel();
   const auto factor = static_cast<Compute<T>>(scale.kept);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = kept[i] ? g[i] * factor : Compute<T>(0);
+    host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
+      ADAPTER_INDEPENDENT
+      for (int64_t i = begin; i < end; ++i)
+        r[i] = static_cast<T>(kept[i] ? static_cast<Compute<T>>(g[i]) * factor : Compute<T>(0));
+    });
   });
 }
 

@@ -1,4 +1,5 @@
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "rows.h"
 
 namespace adapter::kernels {
@@ -41,7 +42,7 @@ void embedding_grad(Context& ctx, const Tensor& ids, const Tensor& weight, const
   const int64_t count = ids.numel(), size = weight.numel();
   visit_index(ids, [&](const auto* numbers) {
     host::launch(ctx, [=, tables = Tables(weight.shape, 0)] {
-      std::fill(r, r + size, T(0));
+      fill_all(r, size, T(0));
       sum_rows(tables, embedding_rows(numbers, count, tables.length, padding_idx), g, r);
     });
   });

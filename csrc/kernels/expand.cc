@@ -26,7 +26,7 @@ void expand(Context& ctx, const Tensor& x, const IntArray& shape, Output& out) {
 
 template <typename T>
 void expand_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const IntArray& /*shape*/, Output& x_grad) {
-  sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
+  sum_to_shape<T>(ctx, out_grad, x.shape, x_grad);
 }
 
 ADAPTER_KERNEL("expand", expand, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t,

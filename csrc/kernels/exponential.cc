@@ -3,28 +3,29 @@
 
 #include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
+#include "fast_exp.h"
 #include "unary_grad.h"
 
 namespace adapter::kernels {
 
 template <typename T>
 void exp(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::exp(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return exp_of(v); });
 }
 
 template <typename T>
 void exp_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return g * y; });
+  unary_grad<T>(ctx, out, out_grad, x_grad, [](Compute<T> y, Compute<T> g) { return g * y; });
 }
 
 template <typename T>
 void log(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::log(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return std::log(v); });
 }
 
 template <typename T>
 void log_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g / v; });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return g / v; });
 }
 
 ADAPTER_KERNEL("exp", exp, none, float, double, float16, bfloat16)

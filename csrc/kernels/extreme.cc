@@ -9,26 +9,33 @@ namespace adapter::kernels {
 // NaN wins over every number.
 template <typename T>
 struct Larger {
-  static bool wins(T candidate, T best) { return candidate > best || (candidate != candidate && best == best); }
+  using Value = T;
+  static constexpr T worst =
+      std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+  static bool wins(T candidate, T best) { return (candidate > best) | (candidate != candidate); }
 };
 template <typename T>
 struct Smaller {
-  static bool wins(T candidate, T best) { return candidate < best || (candidate != candidate && best == best); }
+  using Value = T;
+  static constexpr T worst =
+      std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
+  static bool wins(T candidate, T best) { return (candidate < best) | (candidate != candidate); }
+};
+
+template <typename Order>
+struct ExtremeFold {
+  using State = typename Order::Value;
+  State start() const { return Order::worst; }
+  State step(State best, State value) const { return Order::wins(value, best) ? value : best; }
+  State merge(State a, State b) const { return step(a, b); }
 };
 
 template <template <typename> class Order, typename T>
 void extreme(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim, Output& out) {
   if (reduced_count(x.shape, axes, false) == 0 && reduced_shape(x.shape, axes, false, false).numel() > 0)
     throw InvalidArgument("a tensor of shape " + to_string(x.shape) + " has no largest or smallest element");
-  reduce<T, T>(ctx, x, axes, keep_dim, false, out, [](auto&& fold) {
-    T best{};
-    bool first = true;
-    fold([&](T value) {
-      if (first || Order<T>::wins(value, best)) best = value;
-      first = false;
-    });
-    return best;
-  });
+  using C = Compute<T>;
+  reduce<T, T>(ctx, x, axes, keep_dim, false, out, ExtremeFold<Order<C>>{}, [](C best) { return best; });
 }
 
 // The elements that equal the result share its gradient. A NaN equals nothing: its gradient is NaN (0 / 0).
@@ -47,7 +54,7 @@ void extreme_grad(Context& ctx, const Tensor& x, const Tensor& out, const Tensor
       fold([&](int64_t k) { ties += a[k] == y[i]; });
       using C = Compute<T>;
       const C share = ties > 0 ? g[i] / static_cast<C>(ties) : std::numeric_limits<C>::quiet_NaN();
-      fold([&](int64_t k) { r[k] = a[k] == y[i] || ties == 0 ? share : C(0); });
+      fold([&](int64_t k) { r[k] = static_cast<T>(a[k] == y[i] || ties == 0 ? share : C(0)); });
     });
   });
 }

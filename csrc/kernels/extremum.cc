@@ -14,32 +14,35 @@ bool is_nan(T value) {
 
 template <typename T>
 void maximum(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return is_nan(a) || (!is_nan(b) && a > b) ? a : b; });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return is_nan(a) | (a > b) ? a : b; });
 }
 
 template <typename T>
 void minimum(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return is_nan(a) || (!is_nan(b) && a < b) ? a : b; });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return is_nan(a) | (a < b) ? a : b; });
 }
 
 template <typename T>
 void fmax(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return is_nan(b) || a >= b ? a : b; });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return is_nan(b) | (a >= b) ? a : b; });
 }
 
 template <typename T>
 void fmin(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return is_nan(b) || a <= b ? a : b; });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return is_nan(b) | (a <= b) ? a : b; });
 }
 
 // share_x(x, y) is the share of the gradient that goes to x, share_y the one that goes to y.
 template <typename T, typename ShareX, typename ShareY>
 void extremum_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
                    Output& y_grad, ShareX share_x, ShareY share_y) {
+  using C = Compute<T>;
   const T *a = host::in<T>(x), *b = host::in<T>(y), *g = host::in<T>(out_grad);
   const BroadcastPair pair{out_grad.shape, x.shape, y.shape};
-  sum_terms<T>(ctx, pair, y.shape, y_grad, [=](int64_t k, int64_t i, int64_t j) { return g[k] * share_y(a[i], b[j]); });
-  sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t i, int64_t j) { return g[k] * share_x(a[i], b[j]); });
+  sum_terms<T>(ctx, pair, y.shape, y_grad,
+               [=](int64_t k, int64_t i, int64_t j) { return C(g[k]) * share_y(C(a[i]), C(b[j])); });
+  sum_terms<T>(ctx, pair, x.shape, x_grad,
+               [=](int64_t k, int64_t i, int64_t j) { return C(g[k]) * share_x(C(a[i]), C(b[j])); });
 }
 
 // Equal operands get half each.
@@ -52,31 +55,31 @@ template <typename T>
 void maximum_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
                   Output& y_grad) {
   extremum_grad<T>(
-      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return share_of_greater(a, b); },
-      [](T a, T b) { return share_of_greater(b, a); });
+      ctx, x, y, out_grad, x_grad, y_grad, [](Compute<T> a, Compute<T> b) { return share_of_greater(a, b); },
+      [](Compute<T> a, Compute<T> b) { return share_of_greater(b, a); });
 }
 
 template <typename T>
 void minimum_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
                   Output& y_grad) {
   extremum_grad<T>(
-      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return share_of_greater(b, a); },
-      [](T a, T b) { return share_of_greater(a, b); });
+      ctx, x, y, out_grad, x_grad, y_grad, [](Compute<T> a, Compute<T> b) { return share_of_greater(b, a); },
+      [](Compute<T> a, Compute<T> b) { return share_of_greater(a, b); });
 }
 
 // Equal operands: all to x.
 template <typename T>
 void fmax_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad, Output& y_grad) {
   extremum_grad<T>(
-      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return T(is_nan(b) || a >= b); },
-      [](T a, T b) { return T(!(is_nan(b) || a >= b)); });
+      ctx, x, y, out_grad, x_grad, y_grad, [](Compute<T> a, Compute<T> b) { return Compute<T>(is_nan(b) | (a >= b)); },
+      [](Compute<T> a, Compute<T> b) { return Compute<T>(!(is_nan(b) | (a >= b))); });
 }
 
 template <typename T>
 void fmin_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad, Output& y_grad) {
   extremum_grad<T>(
-      ctx, x, y, out_grad, x_grad, y_grad, [](T a, T b) { return T(is_nan(b) || a <= b); },
-      [](T a, T b) { return T(!(is_nan(b) || a <= b)); });
+      ctx, x, y, out_grad, x_grad, y_grad, [](Compute<T> a, Compute<T> b) { return Compute<T>(is_nan(b) | (a <= b)); },
+      [](Compute<T> a, Compute<T> b) { return Compute<T>(!(is_nan(b) | (a <= b))); });
 }
 
 ADAPTER_KERNEL("maximum", maximum, none, float, double, float16, bfloat16, int32_t, int64_t)

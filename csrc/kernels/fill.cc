@@ -4,6 +4,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -11,7 +12,7 @@ template <typename T>
 void overwrite(Context& ctx, T value, Output& out) {
   T* r = host::out<T>(ctx, out);
   const int64_t n = out.numel();
-  host::launch(ctx, [=] { std::fill(r, r + n, value); });
+  host::launch(ctx, [=] { fill_all(r, n, value); });
 }
 
 template <typename T>

@@ -43,22 +43,24 @@ T floor_quotient(T a, T b) {
 
 template <typename T>
 void floor_divide(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return floor_quotient(a, b); });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return floor_quotient(a, b); });
 }
 
 template <typename T>
 void remainder(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return remainder_of(a, b); });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return remainder_of(a, b); });
 }
 
 template <typename T>
 void remainder_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, Output& x_grad,
                     Output& y_grad) {
+  using C = Compute<T>;
   const T *a = host::in<T>(x), *b = host::in<T>(y), *g = host::in<T>(out_grad);
   const BroadcastPair pair{out_grad.shape, x.shape, y.shape};
-  sum_terms<T>(ctx, pair, y.shape, y_grad,
-               [=](int64_t k, int64_t i, int64_t j) { return -g[k] * floor_quotient(a[i], b[j]); });
-  sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t, int64_t) { return g[k]; });
+  sum_terms<T>(ctx, pair, y.shape, y_grad, [=](int64_t k, int64_t i, int64_t j) {
+    return static_cast<C>(-C(g[k]) * floor_quotient(C(a[i]), C(b[j])));
+  });
+  sum_terms<T>(ctx, pair, x.shape, x_grad, [=](int64_t k, int64_t, int64_t) { return C(g[k]); });
 }
 
 ADAPTER_KERNEL("floor_divide", floor_divide, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,

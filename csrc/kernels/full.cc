@@ -3,6 +3,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -11,7 +12,7 @@ void fill_output(Context& ctx, const Scalar& value, Output& out) {
   const T v = value.to<T>();
   T* r = host::out<T>(ctx, out);
   const int64_t n = out.numel();
-  host::launch(ctx, [=] { std::fill(r, r + n, v); });
+  host::launch(ctx, [=] { fill_all(r, n, v); });
 }
 
 // The kernel key is the output's dtype.
@@ -34,7 +35,9 @@ void full_with_tensor(Context& ctx, const Tensor& value, const IntArray& shape, 
   const T* v = host::in<T>(value);
   T* r = host::out<T>(ctx, out);
   const int64_t n = out.numel();
-  host::launch(ctx, [=] { std::fill(r, r + n, *v); });
+  host::launch(ctx, [=] {
+    if (n > 0) fill_all(r, n, *v);
+  });
 }
 
 ADAPTER_KERNEL("full", full, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)

@@ -1,4 +1,5 @@
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "rows.h"
 
 namespace adapter::kernels {
@@ -54,7 +55,7 @@ void gather_nd_grad(Context& ctx, const Tensor& x, const Tensor& index, const Te
   const int64_t size = x.numel();
   visit_index(index, [&](const auto* numbers) {
     host::launch(ctx, [=] {
-      std::fill(r, r + size, T(0));
+      fill_all(r, size, T(0));
       sum_rows(names.tables(), names.rows(numbers), g, r);
     });
   });

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 #include "philox.h"
 
@@ -15,12 +16,14 @@ void gaussian(Context& ctx, const IntArray& shape, float mean, float deviation, 
   const int64_t n = out.numel();
   host::launch(ctx, [=, draw = next_draw(ctx, seed)] {
     constexpr double kTurn = 6.283185307179586476925286766559;
-    for (int64_t i = 0; i < n; i += 2) {
-      const double radius = deviation * std::sqrt(-2 * std::log(1 - draw.unit(i)));  // 1 - u is never 0
-      const double angle = kTurn * draw.unit(i + 1);
-      r[i] = static_cast<T>(mean + radius * std::cos(angle));
-      if (i + 1 < n) r[i + 1] = static_cast<T>(mean + radius * std::sin(angle));
-    }
+    host::parallel_for(n, host::kElementGrain / 32, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i += 2) {
+        const double radius = deviation * std::sqrt(-2 * std::log(1 - draw.unit(i)));  // 1 - u is never 0
+        const double angle = kTurn * draw.unit(i + 1);
+        r[i] = static_cast<T>(mean + radius * std::cos(angle));
+        if (i + 1 < end) r[i + 1] = static_cast<T>(mean + radius * std::sin(angle));
+      }
+    });
   });
 }
 

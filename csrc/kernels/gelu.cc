@@ -16,12 +16,12 @@ constexpr double kCubic = 0.044715;
 // The normal distribution function by erfc: 1 + erf would cancel for negative x.
 template <typename T>
 T normal_cdf(T x) {
-  return T(0.5) * std::erfc(-x * T(kSqrtHalf));
+  return T(0.5) * erfc_of(-x * T(kSqrtHalf));
 }
 
 template <typename T>
 T gelu_slope(T x) {
-  const T density = T(0.5 * kTwoOverSqrtPi * kSqrtHalf) * std::exp(T(-0.5) * x * x);
+  const T density = T(0.5 * kTwoOverSqrtPi * kSqrtHalf) * exp_of(T(-0.5) * x * x);
   return normal_cdf(x) + x * density;
 }
 
@@ -41,27 +41,28 @@ T approximate_gelu_slope(T x) {
 template <typename T>
 void gelu(Context& ctx, const Tensor& x, bool approximate, Output& out) {
   if (approximate)
-    host::unary<T, T>(ctx, x, out, [](T v) { return v * logistic(doubled_argument(v)); });
+    host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return v * logistic(doubled_argument(v)); });
   else
-    host::unary<T, T>(ctx, x, out, [](T v) { return v * normal_cdf(v); });
+    host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return v * normal_cdf(v); });
 }
 
 template <typename T>
 void gelu_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, bool approximate, Output& x_grad) {
   if (approximate)
-    unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g * approximate_gelu_slope(v); });
+    unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return g * approximate_gelu_slope(v); });
   else
-    unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g * gelu_slope(v); });
+    unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return g * gelu_slope(v); });
 }
 
 template <typename T>
 void erf(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::erf(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return erf_of(v); });
 }
 
 template <typename T>
 void erf_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g * T(kTwoOverSqrtPi) * std::exp(-v * v); });
+  unary_grad<T>(ctx, x, out_grad, x_grad,
+                [](Compute<T> v, Compute<T> g) { return g * Compute<T>(kTwoOverSqrtPi) * exp_of(-v * v); });
 }
 
 ADAPTER_KERNEL("gelu", gelu, none, float, double, float16, bfloat16)

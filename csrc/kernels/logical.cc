@@ -6,22 +6,22 @@ namespace adapter::kernels {
 
 template <typename T>
 void logical_and(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a != 0 && b != 0; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a != 0 && b != 0; });
 }
 
 template <typename T>
 void logical_or(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return a != 0 || b != 0; });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a != 0 || b != 0; });
 }
 
 template <typename T>
 void logical_xor(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, bool>(ctx, x, y, out, [](T a, T b) { return (a != 0) != (b != 0); });
+  host::binary<T, bool>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return (a != 0) != (b != 0); });
 }
 
 template <typename T>
 void logical_not(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, bool>(ctx, x, out, [](T v) { return v == 0; });
+  host::unary<T, bool>(ctx, x, out, [](Compute<T> v) { return v == 0; });
 }
 
 ADAPTER_KERNEL("logical_and", logical_and, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,

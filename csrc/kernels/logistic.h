@@ -1,17 +1,13 @@
 #pragma once
 
-#include <cmath>
+#include "fast_exp.h"
 
 namespace adapter::kernels {
 
-// 1 / (1 + e^-x), without overflow and without losing the small values.
+// 1 / (1 + e^-x), without overflow and without losing the small values. T is float or double.
 template <typename T>
 T logistic(T x) {
-  if (x < 0) {
-    const T e = std::exp(x);
-    return e / (1 + e);
-  }
-  return 1 / (1 + std::exp(-x));
+  return logistic_of(x);
 }
 
 // d(x * logistic(x))/dx

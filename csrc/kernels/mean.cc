@@ -6,20 +6,18 @@ namespace adapter::kernels {
 // The mean of no elements is NaN.
 template <typename T>
 void mean_over(Context& ctx, const Tensor& x, const std::vector<int64_t>& axes, bool keep_dim, Output& out) {
-  const double count = static_cast<double>(reduced_count(x.shape, axes, false));
-  reduce<T, T>(ctx, x, axes, keep_dim, false, out, [=](auto&& fold) {
-    double total = 0;
-    fold([&](T value) { total += static_cast<double>(value); });
-    return static_cast<T>(total / count);
-  });
+  using Sum = Accumulator<T>;
+  const Sum count = static_cast<Sum>(reduced_count(x.shape, axes, false));
+  reduce<T, T>(ctx, x, axes, keep_dim, false, out, host::SumFold<Sum>{}, [=](Sum total) { return total / count; });
 }
 
 template <typename T>
 void mean_grad_over(Context& ctx, const Tensor& x, const Tensor& out_grad, const std::vector<int64_t>& axes,
                     bool reduce_all, Output& x_grad) {
   const T* g = host::in<T>(out_grad);
-  const T count = static_cast<T>(reduced_count(x.shape, axes, reduce_all));
-  reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad, [=](int64_t, int64_t i) { return g[i] / count; });
+  using C = Compute<T>;
+  const C count = static_cast<C>(reduced_count(x.shape, axes, reduce_all));
+  reduce_grad<T>(ctx, x.shape, axes, reduce_all, x_grad, [=](int64_t, int64_t i) { return C(g[i]) / count; });
 }
 
 template <typename T>

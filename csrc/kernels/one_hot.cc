@@ -2,6 +2,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -16,7 +17,7 @@ void one_hot(Context& ctx, const Tensor& x, const Scalar& classes, Output& out) 
   float* r = host::out<float>(ctx, out);
   const T* a = host::in<T>(x);
   host::launch(ctx, [=] {
-    std::fill(r, r + count * width, 0.0f);
+    fill_all(r, count * width, 0.0f);
     for (int64_t i = 0; i < count; ++i)
       if (a[i] >= 0 && static_cast<int64_t>(a[i]) < width) r[i * width + static_cast<int64_t>(a[i])] = 1.0f;
   });

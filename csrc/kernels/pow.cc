@@ -7,14 +7,16 @@ namespace adapter::kernels {
 
 template <typename T>
 void pow(Context& ctx, const Tensor& x, const Scalar& factor, Output& out) {
-  const T exponent = factor.to<T>();
-  host::unary<T, T>(ctx, x, out, [=](T v) { return power(v, exponent); });
+  using C = Compute<T>;
+  const C exponent = factor.to<C>();
+  host::unary<T, T>(ctx, x, out, [=](C v) { return power(v, exponent); });
 }
 
 template <typename T>
 void pow_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const Scalar& factor, Output& x_grad) {
-  const T exponent = factor.to<T>();
-  unary_grad<T>(ctx, x, out_grad, x_grad, [=](T v, T g) { return g * power_slope(v, exponent); });
+  using C = Compute<T>;
+  const C exponent = factor.to<C>();
+  unary_grad<T>(ctx, x, out_grad, x_grad, [=](C v, C g) { return g * power_slope(v, exponent); });
 }
 
 ADAPTER_KERNEL("pow", pow, none, float, double, float16, bfloat16, int32_t, int64_t)

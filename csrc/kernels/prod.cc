@@ -5,13 +5,22 @@
 
 namespace adapter::kernels {
 
+template <typename Product>
+struct ProductFold {
+  using State = Product;
+  State start() const { return Product(1); }
+  template <typename Value>
+  State step(State product, Value value) const {
+    return product * static_cast<Product>(value);
+  }
+  State merge(State a, State b) const { return a * b; }
+};
+
 template <typename T>
 void prod(Context& ctx, const Tensor& x, const IntArray& axes, bool keep_dim, bool reduce_all, Output& out) {
-  reduce<T, T>(ctx, x, axes, keep_dim, reduce_all, out, [](auto&& fold) {
-    Accumulator<T> product{1};
-    fold([&](T value) { product *= static_cast<Accumulator<T>>(value); });
-    return static_cast<T>(product);
-  });
+  using Product = Accumulator<T>;
+  reduce<T, T>(ctx, x, axes, keep_dim, reduce_all, out, ProductFold<Product>{},
+               [](Product product) { return product; });
 }
 
 // x_grad[k] = g * product of the other elements, from products of what lies before and behind: right for zeros too.
@@ -25,11 +34,9 @@ void prod_grad(Context& ctx, const Tensor& x, const Tensor& /*out*/, const Tenso
   const host::Reduction plan = host::reduction(x.shape, axes, reduce_all);
   host::launch(ctx, [=] {
     using Sum = Accumulator<T>;
-    std::vector<int64_t> elements;
-    std::vector<Sum> before;
     host::for_each_result(plan, [&](int64_t i, auto&& fold) {
-      elements.clear();
-      before.clear();
+      std::vector<int64_t> elements;
+      std::vector<Sum> before;
       Sum product{1};
       fold([&](int64_t k) {
         elements.push_back(k);

@@ -1,4 +1,5 @@
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 #include "philox.h"
 
@@ -20,7 +21,9 @@ void randint(Context& ctx, int32_t low, int32_t high, const IntArray& shape, DTy
   const int64_t n = out.numel();
   const auto count = static_cast<uint64_t>(static_cast<int64_t>(high) - low);
   host::launch(ctx, [=, draw = next_draw(ctx, 0)] {
-    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<T>(low + scaled(draw.bits(i), count));
+    host::parallel_for(n, host::kElementGrain / 8, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) r[i] = static_cast<T>(low + scaled(draw.bits(i), count));
+    });
   });
 }
 

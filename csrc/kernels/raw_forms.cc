@@ -3,6 +3,7 @@
 
 #include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "dispatch.h"
 
 namespace adapter::kernels {
@@ -20,22 +21,22 @@ inline Tensor aligned(const Tensor& x, const Tensor& y, int32_t axis) {
 
 template <typename T>
 void add_raw(Context& ctx, const Tensor& x, const Tensor& y, int32_t axis, Output& out) {
-  host::binary<T, T>(ctx, x, aligned(x, y, axis), out, [](T a, T b) { return static_cast<T>(a + b); });
+  host::binary<T, T>(ctx, x, aligned(x, y, axis), out, [](Compute<T> a, Compute<T> b) { return a + b; });
 }
 
 template <typename T>
 void equal_raw(Context& ctx, const Tensor& x, const Tensor& y, int32_t axis, Output& out) {
-  host::binary<T, bool>(ctx, x, aligned(x, y, axis), out, [](T a, T b) { return a == b; });
+  host::binary<T, bool>(ctx, x, aligned(x, y, axis), out, [](Compute<T> a, Compute<T> b) { return a == b; });
 }
 
 template <typename T>
 void less_than_raw(Context& ctx, const Tensor& x, const Tensor& y, int32_t axis, Output& out) {
-  host::binary<T, bool>(ctx, x, aligned(x, y, axis), out, [](T a, T b) { return a < b; });
+  host::binary<T, bool>(ctx, x, aligned(x, y, axis), out, [](Compute<T> a, Compute<T> b) { return a < b; });
 }
 
 template <typename T>
 void greater_equal_raw(Context& ctx, const Tensor& x, const Tensor& y, int32_t axis, Output& out) {
-  host::binary<T, bool>(ctx, x, aligned(x, y, axis), out, [](T a, T b) { return a >= b; });
+  host::binary<T, bool>(ctx, x, aligned(x, y, axis), out, [](Compute<T> a, Compute<T> b) { return a >= b; });
 }
 
 // One row per index. `allow_out_of_range` makes an index outside [0, classes) a row of zeros instead of an error.
@@ -53,7 +54,7 @@ void one_hot_raw(Context& ctx, const Tensor& x, const Scalar& classes, DType dty
     using Result = typename decltype(tag)::type;
     auto* r = static_cast<Result*>(memory);
     host::launch(ctx, [=] {
-      std::fill(r, r + count * width, Result(0));
+      fill_all(r, count * width, Result(0));
       for (int64_t i = 0; i < count; ++i) {
         const auto index = static_cast<int64_t>(a[i]);
         if (index >= 0 && index < width)

@@ -6,6 +6,7 @@
 
 #include "accumulate.h"
 #include "adapter_sdk/host/reduce.h"
+#include "broadcast_grad.h"
 
 namespace adapter::kernels {
 
@@ -52,18 +53,16 @@ inline int64_t reduced_count(const Shape& shape, const std::vector<int64_t>& axe
   return host::reduction(shape, axes, reduce_all).inner();
 }
 
-// out[i] = result(fold) for every result i, where fold(step) calls step(x[k]) for each element that belongs to it.
-template <typename T, typename Out, typename Result>
+// out[i] = finish(what `fold` makes of the elements of x that belong to result i).
+template <typename T, typename Out, typename Fold, typename Finish>
 void reduce(Context& ctx, const Tensor& x, const std::vector<int64_t>& axes, bool keep_dim, bool reduce_all,
-            Output& out, Result result) {
+            Output& out, Fold fold, Finish finish) {
   ctx.resize(out, reduced_shape(x.shape, axes, keep_dim, reduce_all));
   Out* r = host::out<Out>(ctx, out);
   const T* a = host::in<T>(x);
-  const host::Reduction plan = host::reduction(x.shape, axes, reduce_all);
-  host::launch(ctx, [=] {
-    host::for_each_result(plan, [&](int64_t i, auto&& fold) {
-      r[i] = result([&](auto&& step) { fold([&](int64_t k) { step(a[k]); }); });
-    });
+  host::launch(ctx, [=, space = fold_space(host::reduction(x.shape, axes, reduce_all))] {
+    host::fold_results<1>(space, fold, host::Elements<T>{a},
+                          [=](int64_t i, typename Fold::State state) { r[i] = static_cast<Out>(finish(state)); });
   });
 }
 
@@ -76,9 +75,16 @@ void reduce_grad(Context& ctx, const Shape& shape, const std::vector<int64_t>& a
   T* r = host::out<T>(ctx, x_grad);
   const host::Walk<2> walk(shape, {host::contiguous_strides(shape), result_strides(shape, axes, reduce_all)});
   host::launch(ctx, [=] {
-    const int64_t step = walk.inner_stride(0), result_step = walk.inner_stride(1);
-    walk.rows([&](const std::array<int64_t, 2>& o, int64_t n) {
-      for (int64_t j = 0; j < n; ++j) r[o[0] + j * step] = term(o[0] + j * step, o[1] + j * result_step);
+    const int64_t result_step = walk.inner_stride(1);
+    host::parallel_rows(walk, [&](const std::array<int64_t, 2>& o, int64_t n) {
+      const int64_t first = o[0], result = o[1];
+      if (result_step == 0) {
+        ADAPTER_INDEPENDENT
+        for (int64_t j = 0; j < n; ++j) r[first + j] = static_cast<T>(term(first + j, result));
+      } else {
+        ADAPTER_INDEPENDENT
+        for (int64_t j = 0; j < n; ++j) r[first + j] = static_cast<T>(term(first + j, result + j * result_step));
+      }
     });
   });
 }

@@ -8,12 +8,12 @@ namespace adapter::kernels {
 // NaN becomes 0, as in Paddle.
 template <typename T>
 void relu(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return v > 0 ? v : T(0); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return v > 0 ? v : Compute<T>(0); });
 }
 
 template <typename T>
 void relu_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return y > 0 ? g : T(0); });
+  unary_grad<T>(ctx, out, out_grad, x_grad, [](Compute<T> y, Compute<T> g) { return y > 0 ? g : Compute<T>(0); });
 }
 
 template <typename T>

@@ -9,42 +9,43 @@ namespace adapter::kernels {
 
 template <typename T>
 void square(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return static_cast<T>(v * v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return v * v; });
 }
 
 template <typename T>
 void square_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return static_cast<T>(2 * g * v); });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return 2 * g * v; });
 }
 
 template <typename T>
 void sqrt(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::sqrt(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return std::sqrt(v); });
 }
 
 template <typename T>
 void sqrt_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return T(0.5) * g / y; });
+  unary_grad<T>(ctx, out, out_grad, x_grad, [](Compute<T> y, Compute<T> g) { return Compute<T>(0.5) * g / y; });
 }
 
 template <typename T>
 void rsqrt(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return T(1) / std::sqrt(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return Compute<T>(1) / std::sqrt(v); });
 }
 
 template <typename T>
 void rsqrt_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return T(-0.5) * g * y * y * y; });
+  unary_grad<T>(ctx, out, out_grad, x_grad,
+                [](Compute<T> y, Compute<T> g) { return Compute<T>(-0.5) * g * y * y * y; });
 }
 
 template <typename T>
 void reciprocal(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return T(1) / v; });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return Compute<T>(1) / v; });
 }
 
 template <typename T>
 void reciprocal_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, out, out_grad, x_grad, [](T y, T g) { return -g * y * y; });
+  unary_grad<T>(ctx, out, out_grad, x_grad, [](Compute<T> y, Compute<T> g) { return -g * y * y; });
 }
 
 ADAPTER_KERNEL("square", square, none, float, double, float16, bfloat16, int32_t, int64_t)

@@ -10,7 +10,7 @@ namespace adapter::kernels {
 
 template <typename T>
 void abs(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) {
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) {
     if constexpr (is_floating<T>)
       return std::abs(v);
     else  // through unsigned: the smallest integer has no negative
@@ -21,24 +21,25 @@ void abs(Context& ctx, const Tensor& x, Output& out) {
 
 template <typename T>
 void abs_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad,
-                [](Compute<T> v, Compute<T> g) { return v == 0 ? T(0) : static_cast<T>(v < 0 ? -g : g); });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) {
+    return v == 0 ? Compute<T>(0) : v < 0 ? static_cast<Compute<T>>(-g) : g;
+  });
 }
 
 template <typename T>
 void floor(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return static_cast<T>(std::floor(v)); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return static_cast<T>(std::floor(v)); });
 }
 
 template <typename T>
 void ceil(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return static_cast<T>(std::ceil(v)); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return static_cast<T>(std::ceil(v)); });
 }
 
 // Steps are flat.
 template <typename T>
 void step_grad(Context& ctx, const Tensor& out_grad, Output& x_grad) {
-  if (x_grad) host::unary<T, T>(ctx, out_grad, x_grad, [](T) { return T(0); });
+  if (x_grad) host::unary<T, T>(ctx, out_grad, x_grad, [](Compute<T>) { return T(0); });
 }
 
 ADAPTER_KERNEL("abs", abs, none, float, double, float16, bfloat16, int32_t, int64_t)

@@ -9,6 +9,7 @@
 
 #include "accumulate.h"
 #include "adapter_sdk/host/access.h"
+#include "bulk.h"
 #include "dispatch.h"
 
 namespace adapter::kernels {
@@ -48,15 +49,18 @@ std::vector<int64_t> checked_rows(const char* kernel, const Index* index, int64_
 // out[o][i] = table[o][rows[i]]; a negative row gives zeros.
 template <typename T>
 void take_rows(const Tables& tables, const std::vector<int64_t>& rows, const T* table, T* out) {
-  const int64_t n = tables.inner;
-  for (int64_t o = 0; o < tables.outer; ++o, table += tables.length * n)
-    for (int64_t row : rows) {
-      if (row < 0)
-        std::fill(out, out + n, T(0));
-      else
-        std::copy(table + row * n, table + (row + 1) * n, out);
-      out += n;
-    }
+  const int64_t n = tables.inner, count = static_cast<int64_t>(rows.size());
+  copy_pieces(tables.outer * count, n, [&](int64_t i, int64_t first, int64_t m) {
+    const int64_t row = rows[static_cast<size_t>(i % count)];
+    const T* from = table + (i / count * tables.length + row) * n + first;
+    T* to = out + i * n + first;
+    if (row < 0)
+      std::fill(to, to + m, T(0));
+    else if (m == 1)
+      *to = *from;
+    else
+      std::memcpy(to, from, static_cast<size_t>(m) * sizeof(T));
+  });
 }
 
 // Positions of `rows`, those of equal rows together and in order; negative rows left out.
@@ -73,18 +77,29 @@ inline std::vector<int64_t> positions_by_row(const std::vector<int64_t>& rows) {
 // they hold.
 template <typename T>
 void sum_rows(const Tables& tables, const std::vector<int64_t>& rows, const T* values, T* table) {
+  using Sum = Accumulator<T>;
   const int64_t n = tables.inner, count = static_cast<int64_t>(rows.size());
   const std::vector<int64_t> order = positions_by_row(rows);
-  std::vector<Accumulator<T>> sum(static_cast<size_t>(n));
-  for (int64_t o = 0; o < tables.outer; ++o, table += tables.length * n, values += count * n)
-    for (size_t i = 0; i < order.size();) {
-      const int64_t row = rows[static_cast<size_t>(order[i])];
-      std::fill(sum.begin(), sum.end(), Accumulator<T>(0));
-      for (; i < order.size() && rows[static_cast<size_t>(order[i])] == row; ++i)
-        for (int64_t j = 0; j < n; ++j)
-          sum[static_cast<size_t>(j)] += static_cast<Accumulator<T>>(values[order[i] * n + j]);
-      for (int64_t j = 0; j < n; ++j) table[row * n + j] = static_cast<T>(sum[static_cast<size_t>(j)]);
+  std::vector<size_t> starts;  // in `order`, of each row that is named
+  for (size_t i = 0; i < order.size(); ++i)
+    if (i == 0 || rows[static_cast<size_t>(order[i])] != rows[static_cast<size_t>(order[i - 1])]) starts.push_back(i);
+  const int64_t named = static_cast<int64_t>(starts.size());
+  starts.push_back(order.size());
+  host::parallel_for(tables.outer * named, host::rows_grain(n), [&](int64_t begin, int64_t end) {
+    std::vector<Sum> sums(static_cast<size_t>(n));
+    Sum* sum = sums.data();
+    for (int64_t item = begin; item < end; ++item) {
+      const auto group = static_cast<size_t>(item % named);
+      const T* own = values + item / named * count * n;
+      std::fill(sum, sum + n, Sum(0));
+      for (size_t i = starts[group]; i < starts[group + 1]; ++i) {
+        const T* value = own + order[i] * n;
+        for (int64_t j = 0; j < n; ++j) sum[j] += static_cast<Sum>(static_cast<Compute<T>>(value[j]));
+      }
+      T* to = table + (item / named * tables.length + rows[static_cast<size_t>(order[starts[group]])]) * n;
+      for (int64_t j = 0; j < n; ++j) to[j] = static_cast<T>(sum[j]);
     }
+  });
 }
 
 // out = rows of x along `axis`, named by `index`. The shape of `out` is set by the caller.
@@ -110,7 +125,7 @@ void launch_sum_rows(Context& ctx, const char* kernel, const Shape& shape, const
   const int64_t count = index.numel(), size = shape.numel();
   visit_index(index, [&](const auto* numbers) {
     host::launch(ctx, [=, tables = Tables(shape, axis)] {
-      std::fill(r, r + size, T(0));
+      fill_all(r, size, T(0));
       sum_rows(tables, checked_rows(kernel, numbers, count, tables.length), g, r);
     });
   });

@@ -1,4 +1,5 @@
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "rows.h"
 
 namespace adapter::kernels {
@@ -15,7 +16,7 @@ void scatter(Context& ctx, const Tensor& x, const Tensor& index, const Tensor& u
   visit_index(index, [&](const auto* numbers) {
     host::launch(ctx, [=, tables = Tables(x.shape, 0)] {
       const std::vector<int64_t> rows = checked_rows("scatter", numbers, count, tables.length);
-      if (r != a) std::copy(a, a + size, r);
+      copy_all(r, a, size);
       if (!overwrite) return sum_rows(tables, rows, u, r);
       const int64_t n = tables.inner;
       for (int64_t i = 0; i < count; ++i) std::copy(u + i * n, u + (i + 1) * n, r + rows[static_cast<size_t>(i)] * n);
@@ -40,7 +41,7 @@ void scatter_grad(Context& ctx, const Tensor& index, const Tensor& updates, cons
     ctx.resize(x_grad, out_grad.shape);  // last: it may share the storage of out_grad
     T* dx = host::out<T>(ctx, x_grad);
     host::launch(ctx, [=] {
-      if (dx != g) std::copy(g, g + size, dx);
+      copy_all(dx, g, size);
       for (int64_t row : checked_rows("scatter", numbers, count, tables.length))
         std::fill(dx + row * tables.inner, dx + (row + 1) * tables.inner, T(0));
     });

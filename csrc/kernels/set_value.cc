@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "copy.h"
 #include "slices.h"
 
@@ -39,8 +40,8 @@ void overwrite_part(Context& ctx, const Tensor& x, const StridedSelection& part,
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
   const host::Walk<2> walk(part.shape, {part.strides, from});
-  host::launch(ctx, [=, bytes = x.nbytes(), keep = std::move(keep)] {
-    if (r != a && bytes) std::memcpy(r, a, bytes);
+  host::launch(ctx, [=, n = x.numel(), keep = std::move(keep)] {
+    copy_all(r, a, n);
     copy_rows(walk, r + part.offset, value);
   });
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "copy.h"
 
 namespace adapter::kernels {
@@ -61,7 +62,7 @@ void slice_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const std
   const int64_t n = x.numel();
   const host::Walk<2> walk(plan.shape, {plan.strides, host::contiguous_strides(plan.shape)});
   host::launch(ctx, [=] {
-    std::fill(r, r + n, T(0));
+    fill_all(r, n, T(0));
     copy_rows(walk, r + plan.offset, g);
   });
 }

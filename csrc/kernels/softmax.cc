@@ -2,35 +2,85 @@
 #include <cmath>
 #include <vector>
 
+#include "accumulate.h"
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/fold.h"
 #include "adapter_sdk/kernel.h"
 #include "axis_slices.h"
+#include "fast_exp.h"
 
 namespace adapter::kernels {
 
-template <typename T>
-T slice_max(const T* x, int64_t length, int64_t step) {
-  T peak = x[0];
-  for (int64_t j = 1; j < length; ++j) peak = std::max(peak, x[j * step]);
-  return peak;
+template <typename C>
+struct PeakFold {
+  using State = C;
+  State start() const { return -std::numeric_limits<C>::infinity(); }
+  State step(State peak, C value) const { return value > peak ? value : peak; }
+  State merge(State a, State b) const { return step(a, b); }
+};
+
+// The largest of n numbers, NaN passed over.
+template <typename C>
+C row_max(const C* x, int64_t n) {
+  host::Lanes<PeakFold<C>> lanes{PeakFold<C>{}};
+  lanes.add(n, [=](int64_t i) { return x[i]; });
+  return lanes.result();
+}
+
+// Sum of term(i) below n, in lanes.
+template <typename Sum, typename Term>
+Sum row_sum(int64_t n, Term term) {
+  host::Lanes<host::SumFold<Sum>> lanes{host::SumFold<Sum>{}};
+  lanes.add(n, term);
+  return lanes.result();
+}
+
+// Calls row(n values of each operand and of the result in Compute<T>) for every slice along `axis`, in which the result
+// is left in the last of them. r may be one of the operands.
+template <typename T, size_t N, typename Row>
+void map_slices(const AxisSlices& slices, const std::array<const T*, N>& operands, T* r, Row row) {
+  using C = Compute<T>;
+  const int64_t n = slices.length, step = slices.inner;
+  slices.each([=] { return std::vector<C>(static_cast<size_t>(n) * (N + 1)); },
+              [&](int64_t, int64_t offset, std::vector<C>& scratch) {
+                std::array<const C*, N> values;
+                for (size_t k = 0; k < N; ++k) {
+                  C* own = scratch.data() + static_cast<int64_t>(k) * n;
+                  values[k] = own;
+                  if constexpr (std::is_same_v<C, T>) {
+                    if (step == 1) {
+                      values[k] = operands[k] + offset;
+                      continue;
+                    }
+                  }
+                  host::widen(operands[k] + offset, step, own, n);
+                }
+                C* result = scratch.data() + static_cast<int64_t>(N) * n;
+                if constexpr (std::is_same_v<C, T>) {
+                  if (step == 1) return row(values, r + offset, n);
+                }
+                row(values, result, n);
+                host::narrow(result, r + offset, step, n);
+              });
 }
 
 template <typename T>
 void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
+  using C = Compute<T>;
+  using Sum = Accumulator<T>;
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
   host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
-    slices.each([&](int64_t, int64_t offset) {
-      const int64_t n = slices.length, step = slices.inner;
-      const T peak = slice_max(a + offset, n, step);
-      std::vector<Compute<T>> power(static_cast<size_t>(n));
-      double total = 0;
-      for (int64_t j = 0; j < n; ++j) {
-        power[static_cast<size_t>(j)] = std::exp(a[offset + j * step] - peak);
-        total += static_cast<double>(power[static_cast<size_t>(j)]);
-      }
-      for (int64_t j = 0; j < n; ++j) r[offset + j * step] = static_cast<T>(power[static_cast<size_t>(j)] / total);
+    map_slices<T, 1>(slices, {a}, r, [](const std::array<const C*, 1>& in, C* y, int64_t n) {
+      const C* v = in[0];
+      const C peak = row_max(v, n);
+      ADAPTER_INDEPENDENT
+      for (int64_t j = 0; j < n; ++j) y[j] = exp_of(v[j] - peak);
+      const C* power = y;
+      const C factor = static_cast<C>(1 / row_sum<Sum>(n, [=](int64_t j) { return power[j]; }));
+      ADAPTER_INDEPENDENT
+      for (int64_t j = 0; j < n; ++j) y[j] *= factor;
     });
   });
 }
@@ -38,33 +88,36 @@ void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
 // x_grad = out * (out_grad - sum(out * out_grad))
 template <typename T>
 void softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, int32_t axis, Output& x_grad) {
+  using C = Compute<T>;
+  using Sum = Accumulator<T>;
   ctx.resize(x_grad, out.shape);
   T* r = host::out<T>(ctx, x_grad);
   const T* y = host::in<T>(out);
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
-    slices.each([&](int64_t, int64_t offset) {
-      const int64_t end = offset + slices.length * slices.inner, step = slices.inner;
-      double dot = 0;
-      for (int64_t k = offset; k < end; k += step) dot += static_cast<double>(y[k]) * static_cast<double>(g[k]);
-      for (int64_t k = offset; k < end; k += step) r[k] = static_cast<T>(y[k] * (g[k] - dot));
+    map_slices<T, 2>(slices, {y, g}, r, [](const std::array<const C*, 2>& in, C* dx, int64_t n) {
+      const C *p = in[0], *d = in[1];
+      const Sum dot = row_sum<Sum>(n, [=](int64_t j) { return static_cast<Sum>(p[j]) * static_cast<Sum>(d[j]); });
+      ADAPTER_INDEPENDENT
+      for (int64_t j = 0; j < n; ++j) dx[j] = static_cast<C>(static_cast<Sum>(p[j]) * (static_cast<Sum>(d[j]) - dot));
     });
   });
 }
 
 template <typename T>
 void log_softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
+  using C = Compute<T>;
+  using Sum = Accumulator<T>;
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
   host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
-    slices.each([&](int64_t, int64_t offset) {
-      const int64_t end = offset + slices.length * slices.inner, step = slices.inner;
-      const T peak = slice_max(a + offset, slices.length, step);
-      double total = 0;
-      for (int64_t k = offset; k < end; k += step) total += static_cast<double>(std::exp(a[k] - peak));
-      const double log_total = std::log(total);
-      for (int64_t k = offset; k < end; k += step) r[k] = static_cast<T>((a[k] - peak) - log_total);
+    map_slices<T, 1>(slices, {a}, r, [](const std::array<const C*, 1>& in, C* y, int64_t n) {
+      const C* v = in[0];
+      const C peak = row_max(v, n);
+      const Sum log_total = std::log(row_sum<Sum>(n, [=](int64_t j) { return exp_of(v[j] - peak); }));
+      ADAPTER_INDEPENDENT
+      for (int64_t j = 0; j < n; ++j) y[j] = static_cast<C>(static_cast<Sum>(v[j] - peak) - log_total);
     });
   });
 }
@@ -72,16 +125,19 @@ void log_softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
 // x_grad = out_grad - exp(out) * sum(out_grad)
 template <typename T>
 void log_softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, int32_t axis, Output& x_grad) {
+  using C = Compute<T>;
+  using Sum = Accumulator<T>;
   ctx.resize(x_grad, out.shape);
   T* r = host::out<T>(ctx, x_grad);
   const T* y = host::in<T>(out);
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
-    slices.each([&](int64_t, int64_t offset) {
-      const int64_t end = offset + slices.length * slices.inner, step = slices.inner;
-      double total = 0;
-      for (int64_t k = offset; k < end; k += step) total += static_cast<double>(g[k]);
-      for (int64_t k = offset; k < end; k += step) r[k] = static_cast<T>(g[k] - std::exp(y[k]) * total);
+    map_slices<T, 2>(slices, {y, g}, r, [](const std::array<const C*, 2>& in, C* dx, int64_t n) {
+      const C *v = in[0], *d = in[1];
+      const Sum total = row_sum<Sum>(n, [=](int64_t j) { return d[j]; });
+      ADAPTER_INDEPENDENT
+      for (int64_t j = 0; j < n; ++j)
+        dx[j] = static_cast<C>(static_cast<Sum>(d[j]) - static_cast<Sum>(exp_of(v[j])) * total);
     });
   });
 }

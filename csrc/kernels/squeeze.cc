@@ -5,6 +5,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -13,9 +14,7 @@ void copy_as(Context& ctx, const Tensor& x, const Shape& shape, Output& out) {
   ctx.resize(out, shape);
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
-  host::launch(ctx, [=, bytes = x.nbytes()] {
-    if (bytes && r != a) std::memmove(r, a, bytes);
-  });
+  host::launch(ctx, [=, n = x.numel()] { copy_all(r, a, n); });
 }
 
 // No axes: drops every axis of length 1. An axis that is longer stays.

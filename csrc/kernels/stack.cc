@@ -2,6 +2,7 @@
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 
 namespace adapter::kernels {
 
@@ -9,10 +10,10 @@ namespace adapter::kernels {
 template <typename Whole, typename Part, typename Copy>
 void each_block(Whole* whole, const std::vector<Part*>& parts, int64_t rows, int64_t length, Copy&& copy) {
   const int64_t n = static_cast<int64_t>(parts.size());
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t part = 0; part < n; ++part)
-      if (parts[static_cast<size_t>(part)] && length)
-        copy(whole + (row * n + part) * length, parts[static_cast<size_t>(part)] + row * length);
+  copy_pieces(rows * n, length, [&](int64_t block, int64_t first, int64_t count) {
+    Part* part = parts[static_cast<size_t>(block % n)];
+    if (part) copy(whole + block * length + first, part + block / n * length + first, count);
+  });
 }
 
 template <typename T>
@@ -24,8 +25,9 @@ void stack(Context& ctx, const TensorList& xs, int32_t axis_value, Output& out) 
   std::vector<const T*> parts;
   for (const Tensor& t : xs) parts.push_back(host::in<T>(t));
   host::launch(ctx, [=, rows = x.product(0, axis), length = x.product(axis, x.rank)] {
-    each_block(r, parts, rows, length,
-               [&](T* whole, const T* part) { std::memcpy(whole, part, static_cast<size_t>(length) * sizeof(T)); });
+    each_block(r, parts, rows, length, [&](T* whole, const T* part, int64_t n) {
+      std::memcpy(whole, part, static_cast<size_t>(n) * sizeof(T));
+    });
   });
 }
 
@@ -42,8 +44,9 @@ void unstack_into(Context& ctx, const Tensor& whole, int axis, OutputList& outs)
   }
   const T* a = host::in<T>(whole);
   host::launch(ctx, [=, rows = shape.product(0, axis), length = shape.product(axis, shape.rank)] {
-    each_block(a, parts, rows, length,
-               [&](const T* block, T* part) { std::memcpy(part, block, static_cast<size_t>(length) * sizeof(T)); });
+    each_block(a, parts, rows, length, [&](const T* block, T* part, int64_t n) {
+      std::memcpy(part, block, static_cast<size_t>(n) * sizeof(T));
+    });
   });
 }
 

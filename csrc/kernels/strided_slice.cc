@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "copy.h"
 #include "slices.h"
 
@@ -24,7 +25,7 @@ void strided_slice_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, c
   const int64_t n = x.numel();
   const host::Walk<2> walk(part.shape, {part.strides, host::contiguous_strides(part.shape)});
   host::launch(ctx, [=] {
-    std::fill(r, r + n, T(0));
+    fill_all(r, n, T(0));
     copy_rows(walk, r + part.offset, g);
   });
 }

@@ -6,15 +6,15 @@ namespace adapter::kernels {
 
 template <typename T>
 void subtract(Context& ctx, const Tensor& x, const Tensor& y, Output& out) {
-  host::binary<T, T>(ctx, x, y, out, [](T a, T b) { return static_cast<T>(a - b); });
+  host::binary<T, T>(ctx, x, y, out, [](Compute<T> a, Compute<T> b) { return a - b; });
 }
 
 // x_grad may share its storage with out_grad, so it is computed last.
 template <typename T>
 void subtract_grad(Context& ctx, const Tensor& x, const Tensor& y, const Tensor& out_grad, int32_t /*axis*/,
                    Output& x_grad, Output& y_grad) {
-  sum_to_shape<T>(ctx, out_grad, y.shape, y_grad, [](T g) { return static_cast<T>(-g); });
-  sum_to_shape<T>(ctx, out_grad, x.shape, x_grad, [](T g) { return g; });
+  sum_to_shape<T>(ctx, out_grad, y.shape, y_grad, Accumulator<T>(-1));
+  sum_to_shape<T>(ctx, out_grad, x.shape, x_grad);
 }
 
 ADAPTER_KERNEL("subtract", subtract, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t)

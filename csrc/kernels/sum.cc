@@ -10,11 +10,8 @@ void sum(Context& ctx, const Tensor& x, const IntArray& axes, DType dtype, bool 
   const DType wanted = dtype != DType::undefined ? dtype : out.dtype;
   visit_dtype<float, double, int32_t, int64_t, float16, bfloat16, T>(wanted, "the result of sum", [&](auto tag) {
     using Out = typename decltype(tag)::type;
-    reduce<T, Out>(ctx, x, axes, keep_dim, false, out, [](auto&& fold) {
-      Accumulator<Out> total{};
-      fold([&](T value) { total += static_cast<Accumulator<Out>>(value); });
-      return static_cast<Out>(total);
-    });
+    using Sum = Accumulator<Out>;
+    reduce<T, Out>(ctx, x, axes, keep_dim, false, out, host::SumFold<Sum>{}, [](Sum total) { return total; });
   });
 }
 

@@ -29,7 +29,7 @@ void sum_places(Context& ctx, const char* kernel, const Shape& shape, const Tens
     host::launch(ctx, [=, over = index.shape] {
       std::vector<Accumulator<T>> sum(static_cast<size_t>(shape.numel()));
       each_place(kernel, shape, over, axis, positions, [&](int64_t k, int64_t place) {
-        sum[static_cast<size_t>(place)] += static_cast<Accumulator<T>>(g[k]);
+        sum[static_cast<size_t>(place)] += static_cast<Accumulator<T>>(static_cast<Compute<T>>(g[k]));
       });
       std::transform(sum.begin(), sum.end(), r, [](Accumulator<T> value) { return static_cast<T>(value); });
     });

@@ -1,6 +1,7 @@
 #include "accumulate.h"
 #include "adapter_sdk/host/reduce.h"
 #include "adapter_sdk/kernel.h"
+#include "broadcast_grad.h"
 #include "copy.h"
 
 namespace adapter::kernels {
@@ -63,11 +64,9 @@ void tile_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const IntA
   }
   const host::Reduction sums = host::reduction(space, axes, false);
   host::launch(ctx, [=] {
-    host::for_each_result(sums, [&](int64_t i, auto&& fold) {
-      Accumulator<T> sum{};
-      fold([&](int64_t k) { sum += g[k]; });
-      r[i] = static_cast<T>(sum);
-    });
+    using Sum = Accumulator<T>;
+    host::fold_results<1>(fold_space(sums), host::SumFold<Sum>{}, host::Elements<T>{g},
+                          [=](int64_t i, Sum sum) { r[i] = static_cast<T>(sum); });
   });
 }
 

@@ -9,22 +9,22 @@ namespace adapter::kernels {
 
 template <typename T>
 void sin(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::sin(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return std::sin(v); });
 }
 
 template <typename T>
 void sin_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return g * std::cos(v); });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return g * std::cos(v); });
 }
 
 template <typename T>
 void cos(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](T v) { return std::cos(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return std::cos(v); });
 }
 
 template <typename T>
 void cos_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_grad) {
-  unary_grad<T>(ctx, x, out_grad, x_grad, [](T v, T g) { return -g * std::sin(v); });
+  unary_grad<T>(ctx, x, out_grad, x_grad, [](Compute<T> v, Compute<T> g) { return -g * std::sin(v); });
 }
 
 ADAPTER_KERNEL("sin", sin, none, float, double, float16, bfloat16)

@@ -1,5 +1,7 @@
 // Triangular parts of the last two axes.
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/loops.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 
 namespace adapter::kernels {
@@ -10,13 +12,20 @@ void triangle(Context& ctx, const Tensor& x, int32_t diagonal, bool lower, Outpu
   const int64_t columns = x.shape[x.shape.rank - 1], rows = x.shape[x.shape.rank - 2];
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
-  const int64_t n = x.numel();
+  const int64_t count = x.shape.product(0, x.shape.rank - 1);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t distance = i % columns - i / columns % rows;  // how far right of the main diagonal
-      const bool kept = lower ? distance <= diagonal : distance >= diagonal;
-      r[i] = kept ? a[i] : T(0);
-    }
+    host::parallel_for(count, host::rows_grain(columns), [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        // Columns [0, border) lie on the diagonal asked for or left of it (triu: left of it).
+        const int64_t border = std::clamp<int64_t>(i % rows + diagonal + (lower ? 1 : 0), 0, columns);
+        const T* from = a + i * columns;
+        T* to = r + i * columns;
+        const int64_t first = lower ? 0 : border, last = lower ? border : columns;
+        if (to != from) std::copy(from + first, from + last, to + first);
+        std::fill(to, to + first, T(0));
+        std::fill(to + last, to + columns, T(0));
+      }
+    });
   });
 }
 

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 #include "philox.h"
 
@@ -34,10 +35,12 @@ void uniform(Context& ctx, const IntArray& shape, DType /*dtype*/, const Scalar&
   const T last = first < end ? largest_below(end, first) : end;
   const double origin = first, width = static_cast<double>(end) - origin;
   host::launch(ctx, [=, draw = next_draw(ctx, seed)] {
-    for (int64_t i = 0; i < n; ++i) {
-      const T value = static_cast<T>(origin + width * draw.unit(i));
-      r[i] = value < end ? value : last;
-    }
+    host::parallel_for(n, host::kElementGrain / 8, [&](int64_t begin, int64_t stop) {
+      for (int64_t i = begin; i < stop; ++i) {
+        const T value = static_cast<T>(origin + width * draw.unit(i));
+        r[i] = value < end ? value : last;
+      }
+    });
   });
 }
 

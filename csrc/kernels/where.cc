@@ -1,4 +1,6 @@
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/loops.h"
+#include "adapter_sdk/host/parallel.h"
 #include "adapter_sdk/kernel.h"
 
 namespace adapter::kernels {
@@ -15,7 +17,10 @@ void where(Context& ctx, const Tensor& condition, const Tensor& x, const Tensor&
   T* r = host::out<T>(ctx, out);
   const int64_t n = out.numel();
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = c[i] ? a[i] : b[i];
+    host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
+      ADAPTER_INDEPENDENT
+      for (int64_t i = begin; i < end; ++i) r[i] = c[i] ? a[i] : b[i];
+    });
   });
 }
 
@@ -29,7 +34,10 @@ void keep_where(Context& ctx, const Tensor& condition, bool chosen, const Tensor
   T* r = host::out<T>(ctx, grad);
   const int64_t n = grad.numel();
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < n; ++i) r[i] = c[i] == chosen ? g[i] : T(0);
+    host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
+      ADAPTER_INDEPENDENT
+      for (int64_t i = begin; i < end; ++i) r[i] = c[i] == chosen ? g[i] : T(0);
+    });
   });
 }
 

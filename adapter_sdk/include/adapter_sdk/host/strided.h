@@ -107,6 +107,20 @@ struct Walk {
     }
   }
 
+  // Calls row(offsets, length) for the elements [begin, end), counted in row-major order; rows may come in part.
+  template <typename Row>
+  void range(int64_t begin, int64_t end, Row&& row) const {
+    if (begin >= end) return;
+    const int64_t length = row_length();
+    int64_t skip = begin % length, left = end - begin;
+    rows_between(begin / length, (end + length - 1) / length, [&](std::array<int64_t, N> offset, int64_t n) {
+      for (int k = 0; k < N; ++k) offset[static_cast<size_t>(k)] += skip * inner_stride(k);
+      const int64_t m = std::min(n - skip, left);
+      skip = 0, left -= m;
+      row(offset, m);
+    });
+  }
+
   int64_t inner_stride(int k) const { return strides[static_cast<size_t>(k)][shape.rank - 1]; }
 
  private:
