@@ -78,7 +78,7 @@ def _elementwise(x: Operand, row: Operand, n: int) -> list[Case]:
         Case(
             "swiglu",
             (x, x),
-            lambda p, a, b: p.incubate.nn.functional.swiglu(a, b),
+            lambda p, a, b: p.nn.functional.swiglu(a, b),
             lambda t, a, b: t.nn.functional.silu(a) * b,
             lambda e: 3 * n * e,
         ),
@@ -107,7 +107,7 @@ def _rowwise(x: Operand, row: Operand, n: int) -> list[Case]:
         Case(
             "rms_norm",
             (x, row),
-            lambda p, a, w: p.incubate.nn.functional.fused_rms_norm(a, w, None, 1e-6, 1)[0],
+            lambda p, a, w: p.nn.functional.rms_norm(a, (hidden,), w, 1e-6),
             lambda t, a, w: t.nn.functional.rms_norm(a, (hidden,), w, 1e-6),
             lambda e: 2 * n * e,
             cpu=lambda p, a, w: a * p.rsqrt((a * a).mean(-1, keepdim=True) + 1e-6) * w,
@@ -211,8 +211,8 @@ def _paddle_split(p: Any, a: Any) -> Any:
 
 
 def _paddle_adamw(p: Any, value: Any, grad: Any) -> Callable[[], Any]:
-    parameter = p.create_parameter(value.shape, value.dtype)
-    parameter.set_value(value)
+    dtype = "float32" if value.dtype == p.float32 else "bfloat16"
+    parameter = p.create_parameter(value.shape, dtype, default_initializer=p.nn.initializer.Constant(0.01))
     parameter.grad = grad
     optimizer = p.optimizer.AdamW(learning_rate=1e-4, parameters=[parameter], weight_decay=0.01)
     return lambda: optimizer.step()

@@ -113,10 +113,4 @@ inline float erfc_of(float x) {
 }
 inline double erfc_of(double x) { return std::erfc(x); }
 
-inline float erf_of(float x) {
-  const float size = x < 0 ? -x : x, far = 1.0f - positive_erfc(size);
-  return size < 0.85f ? near_erf(x) : x < 0 ? -far : far;
-}
-inline double erf_of(double x) { return std::erf(x); }
-
 }  // namespace adapter::kernels
