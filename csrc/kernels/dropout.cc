@@ -59,8 +59,10 @@ void drop(Context& ctx, const Tensor& x, double p, double factor, const RandomDr
         for (int64_t l = 0; l < kPhiloxLanes; ++l)
           for (int64_t word = 0; word < 4; ++word) keep[4 * l + word] = blocks.words[word][l] >= threshold;
         const int64_t m = std::min(kStep, end - i);
-        for (int64_t j = 0; j < m; ++j)
-          r[i + j] = static_cast<T>(keep[j] ? static_cast<Compute<T>>(a[i + j]) * scale : Compute<T>(0));
+        for (int64_t j = 0; j < m; ++j) {
+          const Compute<T> value = static_cast<Compute<T>>(a[i + j]) * scale;
+          r[i + j] = static_cast<T>(keep[j] ? value : Compute<T>(0));
+        }
         if (mask) std::memcpy(mask + i, keep, static_cast<size_t>(m));
       }
     });
@@ -96,8 +98,10 @@ void dropout_grad(Context& ctx, const Tensor& mask, const Tensor& out_grad, cons
   host::launch(ctx, [=] {
     host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
       ADAPTER_INDEPENDENT
-      for (int64_t i = begin; i < end; ++i)
-        r[i] = static_cast<T>(kept[i] ? static_cast<Compute<T>>(g[i]) * factor : Compute<T>(0));
+      for (int64_t i = begin; i < end; ++i) {
+        const Compute<T> value = static_cast<Compute<T>>(g[i]) * factor;
+        r[i] = static_cast<T>(kept[i] ? value : Compute<T>(0));
+      }
     });
   });
 }

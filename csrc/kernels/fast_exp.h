@@ -71,7 +71,7 @@ inline float tanh_of(float x) {
   p = multiply_add(p, z, -0x1.555552p-2f);
   const float near = multiply_add(x * z, p, x);
   const float far = 1.0f - 2.0f / (fast_exp(2.0f * size) + 1.0f);
-  return size < 0.625f ? near : x < 0 ? -far : x > 0 ? far : x;
+  return size < 0x1p-13f ? x : size < 0.625f ? near : x < 0 ? -far : far;  // the first keeps the sign of zero
 }
 inline double tanh_of(double x) { return std::tanh(x); }
 
@@ -112,11 +112,5 @@ inline float erfc_of(float x) {
   return size < 0.5f ? 1.0f - near_erf(x) : x < 0 ? 2.0f - far : far;
 }
 inline double erfc_of(double x) { return std::erfc(x); }
-
-inline float erf_of(float x) {
-  const float size = x < 0 ? -x : x, far = 1.0f - positive_erfc(size);
-  return size < 0.85f ? near_erf(x) : x < 0 ? -far : far;
-}
-inline double erf_of(double x) { return std::erf(x); }
 
 }  // namespace adapter::kernels

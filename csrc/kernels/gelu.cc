@@ -56,7 +56,7 @@ void gelu_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, bool appro
 
 template <typename T>
 void erf(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return erf_of(v); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return std::erf(v); });
 }
 
 template <typename T>

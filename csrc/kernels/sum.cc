@@ -4,14 +4,35 @@
 
 namespace adapter::kernels {
 
+// Writes a sum as the dtype asked for.
+template <typename Sum>
+using StoreSum = void (*)(void* out, int64_t i, Sum sum);
+
+template <typename Out, typename Sum>
+void store_sum(void* out, int64_t i, Sum sum) {
+  static_cast<Out*>(out)[i] = static_cast<Out>(sum);
+}
+
+// Sums in `Sum`: one loop for every dtype that is held in it.
+template <typename T, typename Sum>
+ADAPTER_NOINLINE void sum_into(const host::FoldSpace<1>& space, const T* x, void* out, StoreSum<Sum> store) {
+  host::fold_results<1>(space, host::SumFold<Sum>{}, host::Elements<T>{x},
+                        [=](int64_t i, Sum total) { store(out, i, total); });
+}
+
 // `dtype` is what the caller asked for; without it the result is as Paddle inferred it (int64 for bool and int32).
 template <typename T>
 void sum(Context& ctx, const Tensor& x, const IntArray& axes, DType dtype, bool keep_dim, Output& out) {
   const DType wanted = dtype != DType::undefined ? dtype : out.dtype;
+  ctx.resize(out, reduced_shape(x.shape, axes, keep_dim, false));
+  const T* a = host::in<T>(x);
   visit_dtype<float, double, int32_t, int64_t, float16, bfloat16, T>(wanted, "the result of sum", [&](auto tag) {
     using Out = typename decltype(tag)::type;
     using Sum = Accumulator<Out>;
-    reduce<T, Out>(ctx, x, axes, keep_dim, false, out, host::SumFold<Sum>{}, [](Sum total) { return total; });
+    void* r = host::out<Out>(ctx, out);
+    host::launch(ctx, [=, space = fold_space(host::reduction(x.shape, axes, false))] {
+      sum_into<T, Sum>(space, a, r, &store_sum<Out, Sum>);
+    });
   });
 }
 

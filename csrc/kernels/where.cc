@@ -5,6 +5,18 @@
 
 namespace adapter::kernels {
 
+// Both are read whatever is chosen, so that loops vectorise.
+template <typename T>
+T chosen_of(bool first, T a, T b) {
+  if constexpr (is_half<T>) {
+    T result;
+    result.bits = first ? a.bits : b.bits;
+    return result;
+  } else {
+    return first ? a : b;
+  }
+}
+
 // Paddle broadcasts before it calls: the three shapes are equal.
 template <typename T>
 void where(Context& ctx, const Tensor& condition, const Tensor& x, const Tensor& y, Output& out) {
@@ -19,7 +31,7 @@ void where(Context& ctx, const Tensor& condition, const Tensor& x, const Tensor&
   host::launch(ctx, [=] {
     host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
       ADAPTER_INDEPENDENT
-      for (int64_t i = begin; i < end; ++i) r[i] = c[i] ? a[i] : b[i];
+      for (int64_t i = begin; i < end; ++i) r[i] = chosen_of(c[i], a[i], b[i]);
     });
   });
 }
@@ -36,7 +48,7 @@ void keep_where(Context& ctx, const Tensor& condition, bool chosen, const Tensor
   host::launch(ctx, [=] {
     host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
       ADAPTER_INDEPENDENT
-      for (int64_t i = begin; i < end; ++i) r[i] = c[i] == chosen ? g[i] : T(0);
+      for (int64_t i = begin; i < end; ++i) r[i] = chosen_of(c[i] == chosen, g[i], T(0));
     });
   });
 }

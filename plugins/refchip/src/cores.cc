@@ -70,9 +70,16 @@ void Cores::run(int64_t count, Chunk chunk, void* state) {
     const Inside inside;
     job.take_part();
   }
-  std::unique_lock lock(mutex_);
-  job_ = nullptr;
-  helpers_gone_.wait(lock, [&] { return helping_ == 0; });
+  {
+    const std::lock_guard lock(mutex_);
+    job_ = nullptr;
+  }
+  // A helper that is still at it has one chunk left: falling asleep and being woken would often take longer.
+  const auto gone = [&] { return helping_.load(std::memory_order_acquire) == 0; };
+  if (!spin_until(gone, kIdleSpin)) {
+    std::unique_lock lock(mutex_);
+    helpers_gone_.wait(lock, gone);
+  }
   if (job.error) std::rethrow_exception(job.error);
 }
 
@@ -91,11 +98,11 @@ void Cores::help() {
     seen = jobs_.load(std::memory_order_relaxed);
     if (job_ == nullptr) continue;  // it was finished without this helper
     Job& job = *job_;
-    ++helping_;
+    helping_.fetch_add(1, std::memory_order_relaxed);
     lock.unlock();
     job.take_part();
     lock.lock();
-    if (--helping_ == 0) helpers_gone_.notify_one();
+    if (helping_.fetch_sub(1, std::memory_order_release) == 1) helpers_gone_.notify_one();
   }
 }
 

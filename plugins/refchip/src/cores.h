@@ -51,7 +51,7 @@ class Cores {
   std::condition_variable job_there_, helpers_gone_;
   Job* job_ = nullptr;
   std::atomic<uint64_t> jobs_{0};  // posted so far
-  int helping_ = 0;
+  std::atomic<int> helping_{0};    // written under the mutex, so that a waiter misses no change
   bool closing_ = false;
   std::vector<std::thread> helpers_;
 };

@@ -26,33 +26,44 @@ void map(const In* a, Out* r, int64_t n, Op op) {
   }
 }
 
-// r[i] = op(a[i * sa], b[i * sb])
+// r[i] = op(a[i], b[i])
 template <typename In, typename Out, typename Op>
-void map(const In* a, int64_t sa, const In* b, int64_t sb, Out* r, int64_t n, Op op) {
+ADAPTER_NOINLINE void map(const In* a, const In* b, Out* r, int64_t n, Op op) {
   using C = Compute<In>;
   if constexpr (is_staged<In> || is_staged<Out>) {
     C x[kStage], y[kStage];
     Compute<Out> z[kStage];
     for (int64_t i = 0; i < n; i += kStage) {
       const int64_t m = std::min(kStage, n - i);
-      widen(a + i * sa, sa, x, m);
-      widen(b + i * sb, sb, y, m);
+      widen(a + i, 1, x, m);
+      widen(b + i, 1, y, m);
       for (int64_t j = 0; j < m; ++j) z[j] = static_cast<Compute<Out>>(op(x[j], y[j]));
       narrow(z, r + i, 1, m);
     }
-  } else if (sa == 1 && sb == 1) {
+  } else {
     ADAPTER_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) r[i] = static_cast<Out>(op(static_cast<C>(a[i]), static_cast<C>(b[i])));
-  } else if (sa == 1 && sb == 0) {
-    const C y = static_cast<C>(b[0]);
-    ADAPTER_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<Out>(op(static_cast<C>(a[i]), y));
-  } else if (sa == 0 && sb == 1) {
-    const C x = static_cast<C>(a[0]);
-    ADAPTER_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<Out>(op(x, static_cast<C>(b[i])));
-  } else {
-    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<Out>(op(static_cast<C>(a[i * sa]), static_cast<C>(b[i * sb])));
+  }
+}
+
+// The next elements of an operand with a stride, side by side: where they lie, or copied into `stage`.
+template <typename T>
+const T* lined_up(const T* from, int64_t stride, int64_t n, T* stage) {
+  if (stride == 1) return from;
+  for (int64_t i = 0; i < n; ++i) stage[i] = from[i * stride];
+  return stage;
+}
+
+// r[i] = op(a[i * sa], b[i * sb]). One loop serves all strides, or every kernel would be compiled several times.
+template <typename In, typename Out, typename Op>
+void map_strided(const In* a, int64_t sa, const In* b, int64_t sb, Out* r, int64_t n, Op op) {
+  In x[kStage], y[kStage];
+  if (sa == 1 && sb == 1) return map(a, b, r, n, op);
+  for (int64_t i = 0; i < n; i += kStage) {
+    const int64_t m = std::min(kStage, n - i);
+    const In* left = sa == 0 && i > 0 ? x : lined_up(a + i * sa, sa, m, x);  // one element broadcast is copied once
+    const In* right = sb == 0 && i > 0 ? y : lined_up(b + i * sb, sb, m, y);
+    map(left, right, r + i, m, op);
   }
 }
 
@@ -81,7 +92,7 @@ void binary(Context& ctx, const Tensor& x, const Tensor& y, Output& output, Op o
     const int64_t n = x.numel();
     launch(ctx, [=] {
       parallel_for(n, kElementGrain,
-                   [&](int64_t begin, int64_t end) { map(a + begin, 1, b + begin, 1, r + begin, end - begin, op); });
+                   [&](int64_t begin, int64_t end) { map(a + begin, b + begin, r + begin, end - begin, op); });
     });
     return;
   }
@@ -90,8 +101,9 @@ void binary(Context& ctx, const Tensor& x, const Tensor& y, Output& output, Op o
                      {contiguous_strides(space), broadcast_strides(x.shape, space), broadcast_strides(y.shape, space)});
   launch(ctx, [=] {
     const int64_t sa = walk.inner_stride(1), sb = walk.inner_stride(2);
-    parallel_rows(
-        walk, [&](const std::array<int64_t, 3>& o, int64_t n) { map(a + o[1], sa, b + o[2], sb, r + o[0], n, op); });
+    parallel_rows(walk, [&](const std::array<int64_t, 3>& o, int64_t n) {
+      map_strided(a + o[1], sa, b + o[2], sb, r + o[0], n, op);
+    });
   });
 }
 

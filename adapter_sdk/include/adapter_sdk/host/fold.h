@@ -74,8 +74,6 @@ void with_places(const std::array<int64_t, N>& base, const std::array<int64_t, N
     if (step[0] == 1) return use(FixedPlaces<1>{base});
   } else {
     if (step == std::array<int64_t, 3>{1, 1, 1}) return use(FixedPlaces<1, 1, 1>{base});
-    if (step == std::array<int64_t, 3>{1, 1, 0}) return use(FixedPlaces<1, 1, 0>{base});
-    if (step == std::array<int64_t, 3>{1, 0, 1}) return use(FixedPlaces<1, 0, 1>{base});
   }
   use(Places<N>{base, step});
 }

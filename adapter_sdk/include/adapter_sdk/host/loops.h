@@ -19,6 +19,13 @@
 #define ADAPTER_INDEPENDENT
 #endif
 
+// A loop that several callers share is compiled once.
+#if defined(__GNUC__)
+#define ADAPTER_NOINLINE __attribute__((noinline))
+#else
+#define ADAPTER_NOINLINE
+#endif
+
 namespace adapter::host {
 
 // Elements that are converted together where a type has to be widened in a buffer of its own.
