@@ -23,6 +23,7 @@ FAMILIES = (
     "shaping",
     "indexing",
     "norm_loss",
+    "attention",
     "image",
     "sampling",
     "inplace",

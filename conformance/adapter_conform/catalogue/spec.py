@@ -50,6 +50,7 @@ class Kind(str, Enum):
     ELEMENTWISE = "elementwise"
     REDUCTION = "reduction"
     GEMM = "gemm"
+    ATTENTION = "attention"
     NORM = "norm"
     OPTIMIZER = "optimizer"
 
