@@ -16,8 +16,11 @@ def device_type_of(place: Any) -> str | None:
     return None
 
 
-def current_device_type() -> str | None:
-    """That of ``paddle.set_device``."""
+def current_device_type() -> str:
+    """That of ``paddle.set_device``, e.g. "cpu".
+
+    Asked by name: while a static graph is traced, the expected place itself may be undefined.
+    """
     import paddle
 
-    return device_type_of(paddle.framework._current_expected_place())
+    return str(paddle.get_device()).split(":")[0]
