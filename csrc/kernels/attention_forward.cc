@@ -3,7 +3,6 @@
 #include "adapter_sdk/host/parallel.h"
 #include "attention_tile.h"
 #include "fast_exp.h"
-#include "row_folds.h"
 
 namespace adapter::kernels {
 
@@ -12,8 +11,6 @@ namespace adapter::kernels {
 template <typename T>
 class OnlineSoftmax {
  public:
-  using C = Compute<T>;
-
   OnlineSoftmax(const Attention<T>& a, const KeptScores& kept, int64_t rows)
       : a_(a),
         kept_(kept),
@@ -21,17 +18,18 @@ class OnlineSoftmax {
         rounded_(is_half<T> ? scores_.size() : 0),
         sums_(static_cast<size_t>(rows * a.value_dim)),
         peak_(static_cast<size_t>(rows)),
+        tile_peak_(static_cast<size_t>(rows)),
         total_(static_cast<size_t>(rows)),
         keep_(a.dropout.p > 0 ? kTileColumns : 0) {}
 
   void start() {
-    std::fill(sums_.begin(), sums_.end(), C(0));
-    std::fill(total_.begin(), total_.end(), C(0));
-    std::fill(peak_.begin(), peak_.end(), -std::numeric_limits<C>::infinity());
+    std::fill(sums_.begin(), sums_.end(), 0.0f);
+    std::fill(total_.begin(), total_.end(), 0.0f);
+    std::fill(peak_.begin(), peak_.end(), -std::numeric_limits<float>::infinity());
   }
 
   void add(const Sequence& s, const ScoreTile& t) {
-    tile_scores(a_, s, t, scores_.data());
+    tile_scores(a_, s, t, scores_.data(), tile_peak_.data());
     for (int64_t i = 0; i < t.rows; ++i) weigh(s, t, i);
     const T* weights = nullptr;
     if constexpr (is_half<T>)
@@ -39,16 +37,16 @@ class OnlineSoftmax {
     else
       weights = scores_.data();
     gemm_tile<T>(false, false, t.rows, a_.value_dim, t.columns, weights, t.columns,
-                 a_.v.at(s.k_begin + t.column, t.head / a_.group()), a_.v.row_stride, C(1), sums_.data(), a_.value_dim);
+                 a_.v.at(s.k_begin + t.column, t.head / a_.group()), a_.v.row_stride, 1.0f, sums_.data(), a_.value_dim);
   }
 
   void finish(const Sequence& s, const ScoreTile& t, const Heads<T>& out, float* lse) const {
     for (int64_t i = 0; i < t.rows; ++i) {
-      const C total = total_[static_cast<size_t>(i)];
-      const bool empty = peak_[static_cast<size_t>(i)] == -std::numeric_limits<C>::infinity() && total == C(0);
-      const C factor = empty ? C(0) : 1 / total;
+      const float total = total_[static_cast<size_t>(i)];
+      const bool empty = peak_[static_cast<size_t>(i)] == -std::numeric_limits<float>::infinity() && total == 0.0f;
+      const float factor = empty ? 0.0f : 1 / total;
       T* r = out.at(s.q_begin + t.row + i, t.head);
-      const C* sum = sums_.data() + i * a_.value_dim;
+      const float* sum = sums_.data() + i * a_.value_dim;
       ADAPTER_INDEPENDENT
       for (int64_t d = 0; d < a_.value_dim; ++d) r[d] = static_cast<T>(sum[d] * factor);
       if (empty) std::fill(r, r + a_.value_dim, T(0));  // v may hold NaN
@@ -62,43 +60,35 @@ class OnlineSoftmax {
  private:
   // Scores of row i to weights relative to the new peak.
   void weigh(const Sequence& s, const ScoreTile& t, int64_t i) {
-    C* x = scores_.data() + i * t.columns;
+    const auto row = static_cast<size_t>(i);
+    float* x = scores_.data() + i * t.columns;
     const int64_t n = columns_below_diagonal(s, t, i);
-    C& peak = peak_[static_cast<size_t>(i)];
-    const C before = peak, now = std::max(before, row_max(x, n));
-    const C base = now == -std::numeric_limits<C>::infinity() ? C(0) : now;  // no score yet: all weights are e^-inf
-    ADAPTER_INDEPENDENT
-    for (int64_t j = 0; j < n; ++j) x[j] = exp_of(x[j] - base);
-    std::fill(x + n, x + t.columns, C(0));
-    const C* weight = x;
-    const C shrink = exp_of(before - base);
-    C& total = total_[static_cast<size_t>(i)];
-    total = total * shrink + row_sum<C>(n, [=](int64_t j) { return weight[j]; });
-    peak = now;
+    const float before = peak_[row], now = std::max(before, tile_peak_[row]);
+    const float base = now == -std::numeric_limits<float>::infinity() ? 0.0f : now;  // no score yet: weights are e^-inf
+    const float shrink = exp_of(before - base);
+    total_[row] = total_[row] * shrink + weights_of_scores(x, n, base);
+    std::fill(x + n, x + t.columns, 0.0f);
+    peak_[row] = now;
     if (before != now) {
-      C* sum = sums_.data() + i * a_.value_dim;
+      float* sum = sums_.data() + i * a_.value_dim;
       ADAPTER_INDEPENDENT
       for (int64_t d = 0; d < a_.value_dim; ++d) sum[d] *= shrink;
     }
     if (!keep_.empty()) drop(t, i, x);
-    if constexpr (is_half<T>) {
-      T* r = rounded_.data() + i * t.columns;
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < t.columns; ++j) r[j] = static_cast<T>(weight[j]);
-    }
+    if constexpr (is_half<T>) round_scores(x, t.columns, rounded_.data() + i * t.columns);
   }
 
-  void drop(const ScoreTile& t, int64_t i, C* x) {
+  void drop(const ScoreTile& t, int64_t i, float* x) {
     kept_.row(t, i, keep_.data());
-    const auto factor = static_cast<C>(1 / (1 - a_.dropout.p));
-    for (int64_t j = 0; j < t.columns; ++j) x[j] = keep_[static_cast<size_t>(j)] ? x[j] * factor : C(0);
+    const auto factor = static_cast<float>(1 / (1 - a_.dropout.p));
+    for (int64_t j = 0; j < t.columns; ++j) x[j] = keep_[static_cast<size_t>(j)] ? x[j] * factor : 0.0f;
   }
 
   const Attention<T>& a_;
   const KeptScores& kept_;
-  std::vector<C> scores_;
+  std::vector<float> scores_;
   std::vector<T> rounded_;
-  std::vector<C> sums_, peak_, total_;
+  std::vector<float> sums_, peak_, tile_peak_, total_;
   std::vector<uint8_t> keep_;
 };
 
@@ -157,11 +147,10 @@ void attention_forward(const Attention<T>& a, Heads<T> out, float* lse) {
 
 template <typename T>
 void attention_probabilities(const Attention<T>& a, const float* lse, int64_t rows, int64_t columns, T* result) {
-  using C = Compute<T>;
   const KeptScores kept(a);
   const auto batches = static_cast<int64_t>(a.sequences.size());
   std::fill(result, result + batches * a.heads * rows * columns, T(0));
-  std::vector<C> x(static_cast<size_t>(kTileColumns));
+  std::vector<float> x(static_cast<size_t>(kTileColumns));
   std::vector<uint8_t> keep(kTileColumns, 1);
   for (int64_t part = 0; part < batches * a.heads; ++part) {
     const Sequence& s = a.sequences[static_cast<size_t>(part / a.heads)];
@@ -169,12 +158,12 @@ void attention_probabilities(const Attention<T>& a, const float* lse, int64_t ro
     for (t.row = 0; t.row < s.q_length; ++t.row)
       for (t.column = 0; t.column < s.k_length; t.column += kTileColumns) {
         t.columns = std::min(kTileColumns, s.k_length - t.column);
-        tile_scores(a, s, t, x.data());
+        tile_scores(a, s, t, x.data(), nullptr);
         if (a.dropout.p > 0) kept.row(t, 0, keep.data());
-        const C sum = lse[a.lse_at(s, t.head) + t.row];
+        const float sum = lse[a.lse_at(s, t.head) + t.row];
         T* r = result + (part * rows + t.row) * columns + t.column;
         for (int64_t j = 0; j < t.columns; ++j) {
-          const C p = exp_of(x[static_cast<size_t>(j)] - sum);
+          const float p = exp_of(x[static_cast<size_t>(j)] - sum);
           r[j] = static_cast<T>(keep[static_cast<size_t>(j)] ? p : -p);
         }
       }

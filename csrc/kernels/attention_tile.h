@@ -6,6 +6,7 @@
 
 #include "adapter_sdk/host/loops.h"
 #include "attention.h"
+#include "attention_rows.h"
 #include "gemm.h"
 
 namespace adapter::kernels {
@@ -31,28 +32,26 @@ inline bool out_of_bounds(const ColumnBounds& bounds, const int32_t* bound, int6
   return (row >= bound[0] && row < bound[1]) || (row >= bound[2] && row < bound[3]);
 }
 
-// scores[rows, columns] = scale * q k^T + mask, -infinity where a row may not attend.
+// scores[rows, columns] = scale * q k^T + mask, -infinity where a row may not attend; peaks[i], where wanted, is the
+// largest of row i.
 template <typename T>
-void tile_scores(const Attention<T>& a, const Sequence& s, const ScoreTile& t, Compute<T>* scores) {
-  using C = Compute<T>;
+void tile_scores(const Attention<T>& a, const Sequence& s, const ScoreTile& t, float* scores, float* peaks) {
   gemm_tile<T>(false, true, t.rows, t.columns, a.dim, a.q.at(s.q_begin + t.row, t.head), a.q.row_stride,
-               a.k.at(s.k_begin + t.column, t.head / a.group()), a.k.row_stride, C(0), scores, t.columns);
-  const auto scale = static_cast<C>(a.scale);
+               a.k.at(s.k_begin + t.column, t.head / a.group()), a.k.row_stride, 0.0f, scores, t.columns);
   for (int64_t i = 0; i < t.rows; ++i) {
-    C* x = scores + i * t.columns;
+    float* x = scores + i * t.columns;
     const int64_t n = columns_below_diagonal(s, t, i);
+    float peak = scale_scores(x, n, static_cast<float>(a.scale));
     if (a.mask.data) {
       const T* mask = a.mask.row(t.batch, t.head, t.row + i) + t.column;
       ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) x[j] = x[j] * scale + static_cast<C>(mask[j]);
-    } else {
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) x[j] *= scale;
+      for (int64_t j = 0; j < n; ++j) x[j] += static_cast<float>(mask[j]);
     }
     for (int64_t j = 0; a.bounds.data && j < n; ++j)
       if (out_of_bounds(a.bounds, a.bounds.column(t.batch, t.head, t.column + j), t.row + i))
-        x[j] = -std::numeric_limits<C>::infinity();
-    std::fill(x + n, x + t.columns, -std::numeric_limits<C>::infinity());
+        x[j] = -std::numeric_limits<float>::infinity();
+    std::fill(x + n, x + t.columns, -std::numeric_limits<float>::infinity());
+    if (peaks) peaks[i] = a.mask.data || a.bounds.data ? peak_of_scores(x, n) : peak;
   }
 }
 

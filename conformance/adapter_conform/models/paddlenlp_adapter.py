@@ -59,6 +59,7 @@ def build_llama(paddle: ModuleType, shape: LlamaShape) -> Any:
         max_position_embeddings=shape.positions,
         rms_norm_eps=shape.norm_epsilon,
         rope_theta=shape.rope_theta,
+        use_flash_attention=shape.fused,
         tie_word_embeddings=False,
         use_cache=False,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,6 +42,10 @@ class Workload:
     """pretrain, sft, lora, dpo, generate, predict"""
     kernels: tuple[str, ...]
     """Kernels ("operator/dtype") that the work is done by: each must run at least once a step."""
+    fused: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the model on the device alone: fused operators, while the reference does without."""
+    fused_kernels: tuple[str, ...] = ()
+    """Kernels that these settings call; a device that lacks one does not support the workload."""
 
     @property
     def trains(self) -> bool:
@@ -62,6 +66,9 @@ class Results:
 _TRAINING = ("matmul/float32", "matmul_grad/float32", "adamw/float32", "embedding/float32")
 _DECODING = ("matmul/float32", "embedding/float32", "softmax/float32")
 
+_FUSED = {"use_flash_attention": True}
+_FUSED_KERNELS = ("flash_attn/float32", "flash_attn_grad/float32")
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
@@ -70,6 +77,7 @@ WORKLOADS = {
         Workload("qwen2_pretrain", "qwen2", "pretrain", _TRAINING),
         Workload("qwen2_moe_pretrain", "qwen2_moe", "pretrain", (*_TRAINING, "topk/float32")),
         Workload("gpt3_pretrain", "gpt3", "pretrain", (*_TRAINING, "layer_norm/float32", "gelu/float32")),
+        Workload("llama_fused_pretrain", "llama_gqa", "pretrain", _TRAINING, _FUSED, _FUSED_KERNELS),
         Workload("llama_sft", "llama_gqa", "sft", _TRAINING),
         Workload("llama_lora", "llama_gqa", "lora", _TRAINING),
         Workload("llama_dpo", "llama_gqa", "dpo", _TRAINING),
@@ -104,7 +112,8 @@ def run_workload(
     ``steps`` and ``precision`` (float32 without it) concern training only.
     """
     paddle.set_device(device)
-    model = build_model(paddle, ARCHITECTURES[workload.architecture])
+    architecture = ARCHITECTURES[workload.architecture]
+    model = build_model(paddle, architecture if device == "cpu" else architecture.having(workload.fused))
     if workload.task == "lora":
         model = with_lora(paddle, model)
     weights = drawn_weights(model, seed)

@@ -78,6 +78,8 @@ SUITE = WorkloadSuite()
 def _check(session: Session, workload: Workload, steps: int, seed: int, precision: Precision | None) -> Outcome:
     if precision is not None and (missing := absent_products(session, precision.dtype)):
         return Outcome(State.UNSUPPORTED, message=missing)
+    if missing := _absent(session, workload.fused_kernels):
+        return Outcome(State.UNSUPPORTED, message=missing)
     cpu = run_workload(session.paddle, "cpu", workload, steps, seed)
     with session.watch() as calls:
         device = run_workload(session.paddle, session.device, workload, steps, seed, precision)
@@ -92,6 +94,12 @@ def _check(session: Session, workload: Workload, steps: int, seed: int, precisio
     if outcome.state is State.PASSED and _says_nothing(cpu):
         outcome.state, outcome.message = State.VACUOUS, "all results on the CPU are equal: agreement proves little"
     return outcome
+
+
+def _absent(session: Session, keys: Sequence[str]) -> str:
+    pairs = [key.split("/") for key in keys]
+    missing = ["/".join(pair) for pair in pairs if not session.plugin.kernel_supported(pair[0], pair[1])]
+    return f"not declared by plugin {session.plugin.name!r}: {', '.join(missing)}" if missing else ""
 
 
 def _result_gate(workload: Workload, cpu: Results, device: Results, precision: Precision | None) -> GateFigure:
@@ -121,7 +129,8 @@ def _logit_gate(cpu: Any, device: Any) -> GateFigure:
 def _not_executed(workload: Workload, calls: KernelCalls, repeats: int, precision: Precision | None) -> list[str]:
     """Kernels that must have run at least once a step and did not; in mixed precision, products in a wide type."""
     total = calls.total()
-    wanted = workload.kernels if precision is None else _decided(workload.kernels, precision)
+    own = (*workload.kernels, *workload.fused_kernels)
+    wanted = own if precision is None else _decided(workload.kernels, precision)
     short = [f"{key}: {total.get(key, 0)} calls of {repeats}" for key in wanted if total.get(key, 0) < repeats]
     if precision is not None and (wide := total.get("matmul/float32", 0)) > _ROUTER_PRODUCTS * repeats:
         short.append(f"matmul/float32: {wide} calls, at most {_ROUTER_PRODUCTS} a step expected")
