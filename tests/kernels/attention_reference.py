@@ -76,5 +76,6 @@ def rotated(x: Array, cosines: Array, sines: Array, neox: bool) -> Array:
     x = wide(x)
     half = x.shape[-1] // 2
     left, right = (x[..., :half], x[..., half:]) if neox else (x[..., 0::2], x[..., 1::2])
-    first, second = left * cosines - right * sines, right * cosines + left * sines
+    first: Array = left * cosines - right * sines
+    second: Array = right * cosines + left * sines
     return np.concatenate([first, second], -1) if neox else np.stack([first, second], -1).reshape(x.shape)

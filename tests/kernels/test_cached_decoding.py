@@ -28,7 +28,7 @@ INPUTS = (
 
 def decode(call: Call, dtype: str, x: Array, cache: Array, **given: Any) -> Array:
     """Runs the kernel in place on ``cache``; ``given`` are optional inputs and attributes."""
-    attributes = {
+    attributes: dict[str, Any] = {
         "seq_len": 1,
         "rotary_emb_dims": 0,
         "neox": False,

@@ -62,7 +62,7 @@ def new_pages(dtype: str, batch: int, heads: int, size: int, pages_each: int, se
     tables = rng.permutation(count)[: batch * pages_each].reshape(batch, pages_each).astype("int32")
     shape = (count, heads, PAGE, size)
     if dtype == "uint8":
-        return Pages(*(rng.integers(0, 256, shape).astype("uint8") for _ in range(2)), tables)
+        return Pages(rng.integers(0, 256, shape, "uint8"), rng.integers(0, 256, shape, "uint8"), tables)
     return Pages(drawn(shape, dtype, seed + 1), drawn(shape, dtype, seed + 2), tables)
 
 
@@ -122,13 +122,13 @@ def split(rows: Array, kv_heads: int, size: int) -> tuple[Array, Array, Array]:
 
 
 def angles(positions: int, size: int) -> Array:
-    return np.arange(positions)[:, None] / THETA ** (np.arange(0, size, 2) / size)
+    return np.asarray(np.arange(positions)[:, None] / THETA ** (np.arange(0, size, 2) / size))
 
 
 def rope_table(positions: int, size: int, neox: bool) -> Array:
     turned = angles(positions, size)
     every = np.concatenate([turned, turned], -1) if neox else turned
-    return np.stack([np.cos(every), np.sin(every)])[:, None, :, None].astype("float32")
+    return np.asarray(np.stack([np.cos(every), np.sin(every)])[:, None, :, None], "float32")
 
 
 def turn(x: Array, first: int, rope: str | None) -> tuple[Array, float]:
@@ -289,7 +289,7 @@ def test_quantised_products_with_bias(call: Call, dtype: str) -> None:
 
 
 def dequantised(cache: Array, scales: Array) -> Array:
-    return (wide(cache) - 128) * wide(scales)[:, None, None]
+    return np.asarray((wide(cache) - 128) * wide(scales)[:, None, None])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
