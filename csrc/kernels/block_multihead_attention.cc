@@ -24,23 +24,31 @@ struct RotaryTable {
   Pairing pairing;
   float theta;
 
-  void rotate(int64_t sequence, int64_t position, int64_t n, float* x) const {
+  struct Angles {
+    const float *cosines, *sines;  // NULL: no rotation
+  };
+
+  Angles of(int64_t sequence, int64_t position) const {
+    if (cosines == nullptr) return {nullptr, nullptr};
     const int64_t at = sequence * sequence_step + position * width;
-    rotate_pairs(x, n, pairing, cosines + at, sines + at, false);
+    return {cosines + at, sines + at};
   }
 
-  // A token that joins a cache. Neighbours are then turned by angles computed from theta, as on the GPU; the table may
-  // end before.
-  void rotate_joining(int64_t sequence, int64_t position, int64_t n, float* x, float* angles) const {
-    if (pairing == Pairing::halves) return rotate(sequence, position, n, x);
+  // Of a token that joins a cache. Those of neighbours are computed from theta, into `room` for n numbers, as on the
+  // GPU; the table may end before.
+  Angles of_joining(int64_t sequence, int64_t position, int64_t n, float* room) const {
+    if (cosines == nullptr || pairing == Pairing::halves) return of(sequence, position);
     const int64_t half = n / 2;
     for (int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(position) /
-                           std::pow(static_cast<double>(theta), static_cast<double>(2 * i) / static_cast<double>(n));
-      angles[i] = static_cast<float>(std::cos(angle));
-      angles[half + i] = static_cast<float>(std::sin(angle));
+      const double power = std::pow(static_cast<double>(theta), static_cast<double>(2 * i) / static_cast<double>(n));
+      room[i] = static_cast<float>(std::cos(static_cast<double>(position) / power));
+      room[half + i] = static_cast<float>(std::sin(static_cast<double>(position) / power));
     }
-    rotate_pairs(x, n, pairing, angles, angles + half, false);
+    return {room, room + half};
+  }
+
+  void rotate(const Angles& angles, int64_t n, float* x) const {
+    if (angles.cosines != nullptr) rotate_pairs(x, n, pairing, angles.cosines, angles.sines, false);
   }
 };
 
@@ -158,13 +166,14 @@ struct PagedAttention {
   // ---- rows: scale, bias, rotation; the keys and values of prefill go into the cache
   // ---------------------------------
 
-  void prepare_row(int64_t b, const PagedSequence& s, int64_t position, T* to, std::vector<float>& room) const {
-    float* x = room.data();
+  // Row `row` of qkv, which is token `position` of sequence b.
+  void prepare_row(int64_t row, int64_t b, int64_t position, bool prefill, T* to, float* x) const {
+    const RotaryTable::Angles angles = prefill ? rotary.of(b, position) : RotaryTable::Angles{};
     for (int64_t h = 0; h < heads + 2 * kv_heads; ++h) {
-      given.read(s.first + position, h * size, size, x);
-      if (s.prefill && rotary.cosines != nullptr && h < heads + kv_heads) rotary.rotate(b, position, size, x);
+      given.read(row, h * size, size, x);
+      if (h < heads + kv_heads) rotary.rotate(angles, size, x);
       host::narrow(x, to + h * size, 1, size);
-      if (!s.prefill || h < heads) continue;
+      if (!prefill || h < heads) continue;
       host::widen(to + h * size, 1, x, size);  // what the cache holds is what attention sees
       if (h < heads + kv_heads)
         key_head(b, h - heads).store(pre + position, x);
@@ -173,12 +182,28 @@ struct PagedAttention {
     }
   }
 
-  void prepare(int64_t b, const PagedSequence& s, T* all) const {
-    host::parallel_for(s.tokens, host::rows_grain(width()), [&](int64_t begin, int64_t end) {
+  void prepare(const std::vector<PagedSequence>& sequences, T* all) const {
+    std::vector<int64_t> owners(static_cast<size_t>(row_count), -1);
+    bool any_prefill = false;
+    for (int64_t b = 0; b < batch; ++b) {
+      const PagedSequence& s = sequences[static_cast<size_t>(b)];
+      std::fill_n(owners.begin() + s.first, s.tokens, b);
+      any_prefill = any_prefill || s.prefill;
+    }
+    const bool in_place = static_cast<const void*>(given.data) == static_cast<const void*>(all);
+    if (in_place && !any_prefill && given.bias == nullptr && given.scales == nullptr) return;  // rows stay as they are
+    host::parallel_for(row_count, host::rows_grain(width()), [&](int64_t begin, int64_t end) {
       std::vector<float> room(static_cast<size_t>(size));
-      for (int64_t i = begin; i < end; ++i) prepare_row(b, s, i, all + (s.first + i) * width(), room);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t b = owners[static_cast<size_t>(i)];
+        const PagedSequence s = b < 0 ? PagedSequence{i, 1, 0, false} : sequences[static_cast<size_t>(b)];
+        prepare_row(i, b, i - s.first, s.prefill, all + i * width(), room.data());
+      }
     });
-    if (!s.prefill) return;
+  }
+
+  // The pre-cache is copied into the cache of a sequence at its first call.
+  void store_pre_cache(int64_t b) const {
     host::parallel_for(pre * kv_heads, host::rows_grain(2 * size), [&](int64_t begin, int64_t end) {
       std::vector<float> room(static_cast<size_t>(size));
       for (int64_t i = begin; i < end; ++i) {
@@ -213,14 +238,27 @@ struct PagedAttention {
     for (int64_t i = 0; i < count; ++i) write(s.first + from + i, head, attention.result(i));
   }
 
-  void prefill(int64_t b, const PagedSequence& s, const T* all) const {
-    const int64_t tiles = (s.tokens + kTile - 1) / kTile;
-    const int64_t grain = attention_grain(std::min(s.tokens, kTile), pre + s.tokens, size);
-    host::parallel_for(heads * tiles, grain, [&](int64_t begin, int64_t end) {
-      RowAttention attention(std::min(s.tokens, kTile), size, size);
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t from = task % tiles * kTile;
-        prefill_tile(b, s, all, task / tiles, from, std::min(kTile, s.tokens - from), attention);
+  void prefill(const std::vector<PagedSequence>& sequences, const T* all) const {
+    struct Tile {
+      int64_t sequence, head, from;
+    };
+    std::vector<Tile> tiles;
+    int64_t cost = 0;
+    for (int64_t b = 0; b < batch; ++b) {
+      const PagedSequence& s = sequences[static_cast<size_t>(b)];
+      if (!s.prefill) continue;
+      store_pre_cache(b);
+      for (int64_t head = 0; head < heads; ++head)
+        for (int64_t from = 0; from < s.tokens; from += kTile) tiles.push_back({b, head, from});
+      cost += heads * s.tokens * (pre + s.tokens) * size * 2;
+    }
+    const auto count = static_cast<int64_t>(tiles.size());
+    host::parallel_for(count, host::rows_grain(cost / std::max<int64_t>(count, 1)), [&](int64_t begin, int64_t end) {
+      RowAttention attention(kTile, size, size);
+      for (int64_t i = begin; i < end; ++i) {
+        const Tile& t = tiles[static_cast<size_t>(i)];
+        const PagedSequence& s = sequences[static_cast<size_t>(t.sequence)];
+        prefill_tile(t.sequence, s, all, t.head, t.from, std::min(kTile, s.tokens - t.from), attention);
       }
     });
   }
@@ -230,11 +268,12 @@ struct PagedAttention {
                    std::vector<float>& room) const {
     const int64_t group = heads / kv_heads, past = pre + s.past;
     const T* own = all + s.first * width();
-    float *key = room.data(), *value = key + size, *angles = value + size;
+    float *key = room.data(), *value = key + size;
+    const RotaryTable::Angles angles = rotary.of_joining(b, s.past, size, value + size);
     std::vector<T> stored(static_cast<size_t>(size));
     host::widen(own + (heads + kv_head) * size, 1, key, size);
     host::widen(own + (heads + kv_heads + kv_head) * size, 1, value, size);
-    if (rotary.cosines != nullptr) rotary.rotate_joining(b, s.past, size, key, angles);
+    rotary.rotate(angles, size, key);
     host::narrow(key, stored.data(), 1, size);
     host::widen(stored.data(), 1, key, size);
     const DecodingKeys<T> cache{key_head(b, kv_head), value_head(b, kv_head), past, key, value};
@@ -242,7 +281,7 @@ struct PagedAttention {
     cache.values.store(past, value);
     for (int64_t i = 0; i < group; ++i) {
       host::widen(own + (kv_head * group + i) * size, 1, attention.query(i), size);
-      if (rotary.cosines != nullptr) rotary.rotate_joining(b, s.past, size, attention.query(i), angles);
+      rotary.rotate(angles, size, attention.query(i));
     }
     attention.run(
         group, scale(), cache, [=](int64_t) { return past + 1; },
@@ -278,17 +317,12 @@ struct PagedAttention {
     values.take_over();
     std::vector<T> own(rows == nullptr ? static_cast<size_t>(row_count * width()) : 0);
     T* all = rows == nullptr ? own.data() : rows;
-    for (int64_t b = 0; b < batch; ++b) {
-      const PagedSequence& s = sequences[static_cast<size_t>(b)];
-      prepare(b, s, all);
-      if (s.prefill)
-        prefill(b, s, all);
-      else if (s.past == 0)
-        store.clear(s.first * heads * size, s.tokens * heads * size);
-    }
+    prepare(sequences, all);
+    prefill(sequences, all);
     decode(sequences, all);
+    for (const PagedSequence& s : sequences)
+      if (!s.prefill && s.past == 0) store.clear(s.first * heads * size, s.tokens * heads * size);
     const int64_t done = row_starts[batch];  // rows behind belong to no sequence
-    prepare(batch, {done, row_count - done, 0, false}, all);
     store.clear(done * heads * size, (row_count - done) * heads * size);
   }
 };

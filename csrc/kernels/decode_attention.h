@@ -154,15 +154,22 @@ class RowAttention {
     total += lanes.result();
   }
 
-  // Adds n weighted values to a row's sum.
+  // Adds n weighted values to a row's sum, four at a time: the sum is loaded and stored less often.
   void gather(int64_t row, int64_t n) {
-    const float* weight = scores_.data() + row * kBlock;
-    float* sum = sums_.data() + row * value_size_;
-    for (int64_t j = 0; j < n; ++j) {
-      const float w = weight[j];
-      const float* value = values_.data() + j * value_size_;
+    const int64_t width = value_size_;
+    const float* w = scores_.data() + row * kBlock;
+    const float* value = values_.data();
+    float* sum = sums_.data() + row * width;
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4, w += 4, value += 4 * width) {
       ADAPTER_INDEPENDENT
-      for (int64_t c = 0; c < value_size_; ++c) sum[c] += w * value[c];
+      for (int64_t c = 0; c < width; ++c)
+        sum[c] +=
+            (w[0] * value[c] + w[1] * value[width + c]) + (w[2] * value[2 * width + c] + w[3] * value[3 * width + c]);
+    }
+    for (; j < n; ++j, ++w, value += width) {
+      ADAPTER_INDEPENDENT
+      for (int64_t c = 0; c < width; ++c) sum[c] += w[0] * value[c];
     }
   }
 
