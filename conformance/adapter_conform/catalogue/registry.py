@@ -24,6 +24,7 @@ FAMILIES = (
     "indexing",
     "norm_loss",
     "attention",
+    "serving",
     "image",
     "sampling",
     "inplace",
