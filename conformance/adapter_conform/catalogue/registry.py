@@ -27,6 +27,8 @@ FAMILIES = (
     "sampling",
     "inplace",
     "optimizer",
+    "quantized",
+    "fused_linear",
 )
 
 _specs: dict[str, OperatorSpec] = {}
