@@ -29,6 +29,8 @@ FAMILIES = (
     "sampling",
     "inplace",
     "optimizer",
+    "quantized",
+    "fused_linear",
 )
 
 _specs: dict[str, OperatorSpec] = {}
