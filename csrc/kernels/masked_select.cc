@@ -1,7 +1,8 @@
 // Outputs whose size depends on the data: the input is read on the host first.
-#include <memory>
+#include <algorithm>
 #include <vector>
 
+#include "accumulate.h"
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/host/strided.h"
 #include "adapter_sdk/kernel.h"
@@ -35,22 +36,50 @@ void nonzero(Context& ctx, const Tensor& x, Output& out) {
   });
 }
 
+// Offsets in x of the elements under a true mask; the two are broadcast to each other.
+inline std::vector<int64_t> selected_offsets(const Shape& x, const Shape& mask, const uint8_t* selected) {
+  const Shape space = host::broadcast_shape(x, mask);
+  std::vector<int64_t> offsets;
+  const host::Walk<2> walk(space, {host::broadcast_strides(x, space), host::broadcast_strides(mask, space)});
+  walk.rows([&](const std::array<int64_t, 2>& o, int64_t n) {
+    for (int64_t i = 0; i < n; ++i)
+      if (selected[o[1] + i * walk.inner_stride(1)]) offsets.push_back(o[0] + i * walk.inner_stride(0));
+  });
+  return offsets;
+}
+
 template <typename T>
 void masked_select(Context& ctx, const Tensor& x, const Tensor& mask, Output& out) {
-  if (x.shape != mask.shape) throw Unimplemented("masked_select of a mask that has to be broadcast");
   const std::vector<uint8_t> selected = read_all<uint8_t>(ctx, mask);
-  std::vector<int64_t> positions;
-  for (size_t i = 0; i < selected.size(); ++i)
-    if (selected[i]) positions.push_back(static_cast<int64_t>(i));
-  ctx.resize(out, {static_cast<int64_t>(positions.size())});
+  std::vector<int64_t> offsets = selected_offsets(x.shape, mask.shape, selected.data());
+  ctx.resize(out, {static_cast<int64_t>(offsets.size())});
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
+  host::launch(ctx, [=, offsets = std::move(offsets)] {
+    for (size_t i = 0; i < offsets.size(); ++i) r[i] = a[offsets[i]];
+  });
+}
+
+// An element that was broadcast is selected several times: its gradients add up.
+template <typename T>
+void masked_select_grad(Context& ctx, const Tensor& x, const Tensor& mask, const Tensor& out_grad, Output& x_grad) {
+  using Sum = Accumulator<T>;
+  ctx.resize(x_grad, x.shape);
+  T* r = host::out<T>(ctx, x_grad);
+  const T* g = host::in<T>(out_grad);
+  const auto* selected = static_cast<const uint8_t*>(host::alias(mask.data));
+  const Shape x_shape = x.shape, mask_shape = mask.shape;
   host::launch(ctx, [=] {
-    for (size_t i = 0; i < positions.size(); ++i) r[i] = a[positions[i]];
+    const std::vector<int64_t> offsets = selected_offsets(x_shape, mask_shape, selected);
+    std::vector<Sum> sums(static_cast<size_t>(x_shape.numel()));
+    for (size_t i = 0; i < offsets.size(); ++i)
+      sums[static_cast<size_t>(offsets[i])] += static_cast<Sum>(static_cast<Compute<T>>(g[i]));
+    std::transform(sums.begin(), sums.end(), r, [](Sum sum) { return static_cast<T>(sum); });
   });
 }
 
 ADAPTER_KERNEL("nonzero", nonzero, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
 ADAPTER_KERNEL("masked_select", masked_select, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("masked_select_grad", masked_select_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -1,8 +1,5 @@
-#include <cmath>
-#include <vector>
-
-#include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
+#include "norm_rows.h"
 
 namespace adapter::kernels {
 
@@ -29,63 +26,41 @@ struct RmsRows {
 template <typename T>
 void rms_norm(Context& ctx, const Tensor& x, const OptionalTensor& scale, const std::vector<int64_t>& normalized_shape,
               double epsilon, Output& out, Output& inverse) {
+  using C = Compute<T>;
   const RmsRows rows(x.shape, normalized_shape);
+  const NormForward<T> norm{rows.count, rows.width, false, epsilon, {scale, rows.width, "scale"}, {}};
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
-  using C = Compute<T>;
   C* inverses = nullptr;
   if (inverse) {
     ctx.resize(inverse, rows.outer);
     inverses = host::out<C>(ctx, inverse);
   }
   const T* a = host::in<T>(x);
-  const T* w = scale ? host::in<T>(scale) : nullptr;
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      const T* in = a + i * rows.width;
-      double squares = 0;
-      for (int64_t j = 0; j < rows.width; ++j) squares += static_cast<double>(in[j]) * static_cast<double>(in[j]);
-      const double factor = 1 / std::sqrt(squares / static_cast<double>(rows.width) + epsilon);
-      if (inverses) inverses[i] = static_cast<C>(factor);
-      for (int64_t j = 0; j < rows.width; ++j)
-        r[i * rows.width + j] = static_cast<T>(in[j] * factor * (w ? w[j] : T(1)));
-    }
+    norm.run_plain(a, r, [=](int64_t i, const auto& m) {
+      if (inverses) inverses[i] = static_cast<C>(m.factor);
+    });
   });
 }
 
-// With y = x * factor and h = out_grad * scale: x_grad = factor * (h - y * mean of h * y), scale_grad = sum of
-// out_grad * y.
 template <typename T>
 void rms_norm_grad(Context& ctx, const Tensor& x, const OptionalTensor& scale, const Tensor& inverse,
                    const Tensor& out_grad, const std::vector<int64_t>& normalized_shape, double /*epsilon*/,
                    Output& x_grad, Output& scale_grad) {
+  using Sum = Accumulator<T>;
   const RmsRows rows(x.shape, normalized_shape);
-  if (x_grad) ctx.resize(x_grad, x.shape);
-  T* dx = x_grad ? host::out<T>(ctx, x_grad) : nullptr;
-  T* dw = scale_grad ? host::out<T>(ctx, scale_grad) : nullptr;
-  const T* a = host::in<T>(x);
-  const T* w = scale ? host::in<T>(scale) : nullptr;
+  NormBackward<T> norm{
+      rows.count, rows.width, false, host::in<T>(x), host::in<T>(out_grad), nullptr, {scale, rows.width, "scale"},
+      {},         {}};
+  if (x_grad) {
+    ctx.resize(x_grad, x.shape);
+    norm.dx = host::out<T>(ctx, x_grad);
+  }
+  norm.scale_grad =
+      ColumnGradient(ctx, scale_grad, scale ? scale.shape : Shape(normalized_shape), scale ? scale.dtype : dtype_of<T>);
   const auto* inverses = host::in<Compute<T>>(inverse);
-  const T* g = host::in<T>(out_grad);
-  host::launch(ctx, [=] {
-    const int64_t n = rows.width;
-    std::vector<double> scale_sum(static_cast<size_t>(n));
-    for (int64_t i = 0; i < rows.count; ++i) {
-      const double factor = inverses[i];
-      double dot = 0;
-      for (int64_t j = 0; j < n; ++j) {
-        const double y = a[i * n + j] * factor, own = g[i * n + j];
-        dot += own * static_cast<double>(w ? w[j] : T(1)) * y;
-        scale_sum[static_cast<size_t>(j)] += own * y;
-      }
-      const double mean = dot / static_cast<double>(n);
-      for (int64_t j = 0; dx && j < n; ++j) {
-        const double h = g[i * n + j] * static_cast<double>(w ? w[j] : T(1));
-        dx[i * n + j] = static_cast<T>(factor * (h - a[i * n + j] * factor * mean));
-      }
-    }
-    for (int64_t j = 0; dw && j < n; ++j) dw[j] = static_cast<T>(scale_sum[static_cast<size_t>(j)]);
-  });
+  host::launch(ctx, [=] { norm.run([=](int64_t i) { return RowMoments<Sum>{0, 0, static_cast<Sum>(inverses[i])}; }); });
 }
 
 ADAPTER_FUSED_KERNEL("rms_norm", rms_norm, wide, float, double, float16, bfloat16)
