@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from adapter_conform.models.architectures import ARCHITECTURES
 from adapter_conform.models.data import markov_batches
+from adapter_conform.models.diffusion import build_diffusion, noise_loss, sampled_image, why_no_diffusion
 from adapter_conform.models.paddlenlp_adapter import (
     build_model,
     dpo_criterion,
     forward_logits,
     forward_loss,
     greedy_tokens,
+    why_unavailable,
     with_lora,
 )
 from adapter_conform.models.training import Precision, autocast, decorated, lies_on, loss_scaler
@@ -39,7 +41,7 @@ class Workload:
     name: str
     architecture: str
     task: str
-    """pretrain, sft, lora, dpo, generate, predict"""
+    """pretrain, sft, lora, dpo, generate, predict; of Stable Diffusion: denoise, sample"""
     kernels: tuple[str, ...]
     """Kernels ("operator/dtype") that the work is done by: each must run at least once a step."""
     fused: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +51,15 @@ class Workload:
 
     @property
     def trains(self) -> bool:
-        return self.task in _LOSSES
+        return self.task in _LOSSES or self.task == "denoise"
+
+    @property
+    def diffuses(self) -> bool:
+        return self.task in ("denoise", "sample")
+
+    def why_unavailable(self) -> str | None:
+        """Why it cannot run here, and what to install; ``None`` where it can."""
+        return why_unavailable() or (why_no_diffusion() if self.diffuses else None)
 
 
 @dataclass
@@ -65,6 +75,8 @@ class Results:
 
 _TRAINING = ("matmul/float32", "matmul_grad/float32", "adamw/float32", "embedding/float32")
 _DECODING = ("matmul/float32", "embedding/float32", "softmax/float32")
+
+_DIFFUSING = ("conv2d/float32", "group_norm/float32", "matmul/float32", "nearest_interp/float32")
 
 _FUSED = {"use_flash_attention": True}
 _FUSED_KERNELS = ("flash_attn/float32", "flash_attn_grad/float32")
@@ -85,8 +97,15 @@ WORKLOADS = {
         Workload("gpt3_generate", "gpt3", "generate", _DECODING),
         Workload("qwen2_moe_generate", "qwen2_moe", "generate", (*_DECODING, "topk/float32")),
         Workload("llama_predict", "llama_gqa", "predict", ("matmul/float32", "softmax/float32")),
+        Workload("sd_unet_train", "stable_diffusion", "denoise", (*_DIFFUSING, "conv2d_grad/float32", "adamw/float32")),
+        Workload("sd_sample", "stable_diffusion", "sample", _DIFFUSING),
     )
 }
+
+
+Inputs = NDArray[np.int64]
+Loss = Callable[[int], Any]
+"""Step -> the loss, a scalar tensor."""
 
 
 def drawn_weights(model: Any, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -112,6 +131,8 @@ def run_workload(
     ``steps`` and ``precision`` (float32 without it) concern training only.
     """
     paddle.set_device(device)
+    if workload.diffuses:
+        return _diffuse(paddle, device, workload, steps, seed)
     architecture = ARCHITECTURES[workload.architecture]
     model = build_model(paddle, architecture if device == "cpu" else architecture.having(workload.fused))
     if workload.task == "lora":
@@ -142,16 +163,43 @@ def _train(
 ) -> Results:
     model.train()
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
-    optimizer = paddle.optimizer.AdamW(
+    model, optimizer = decorated(paddle, model, _adamw(paddle, trainable), precision)
+    loss_of = _LOSSES[workload.task](paddle, model, *_tokens(workload, steps, seed))
+    return _descend(paddle, device, loss_of, trainable, optimizer, steps, precision)
+
+
+def _diffuse(paddle: ModuleType, device: str, workload: Workload, steps: int, seed: int) -> Results:
+    models = build_diffusion(paddle, seed)
+    parameters = list(models.denoiser.named_parameters())
+    if workload.task == "sample":
+        return Results([sampled_image(paddle, models, seed)], _elsewhere(parameters, device), len(parameters))
+    models.denoiser.train()
+    optimizer = _adamw(paddle, parameters)
+    return _descend(
+        paddle, device, lambda step: noise_loss(paddle, models, seed + step), parameters, optimizer, steps, None
+    )
+
+
+def _adamw(paddle: ModuleType, trainable: Sequence[tuple[str, Any]]) -> Any:
+    return paddle.optimizer.AdamW(
         learning_rate=1e-3,
         beta2=0.95,
         weight_decay=0.01,
         parameters=[parameter for _, parameter in trainable],
         grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
     )
-    model, optimizer = decorated(paddle, model, optimizer, precision)
+
+
+def _descend(
+    paddle: ModuleType,
+    device: str,
+    loss_of: Loss,
+    trainable: Sequence[tuple[str, Any]],
+    optimizer: Any,
+    steps: int,
+    precision: Precision | None,
+) -> Results:
     scaler = loss_scaler(paddle, precision)
-    loss_of = _LOSSES[workload.task](paddle, model, *_tokens(workload, steps, seed))
     results = Results([], [], 0)
     for step in range(steps):
         with autocast(paddle, precision):
@@ -173,11 +221,6 @@ def _train(
 
 def _elsewhere(tensors: Iterable[tuple[str, Any]], device: str) -> list[str]:
     return [f"{name}: on {tensor.place}" for name, tensor in tensors if not lies_on(tensor, device)]
-
-
-Inputs = NDArray[np.int64]
-Loss = Callable[[int], Any]
-"""Step -> the loss, a scalar tensor."""
 
 
 def _pretrain(paddle: ModuleType, model: Any, inputs: Inputs, labels: Inputs) -> Loss:
