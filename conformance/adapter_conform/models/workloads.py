@@ -78,8 +78,12 @@ _DECODING = ("matmul/float32", "embedding/float32", "softmax/float32")
 
 _DIFFUSING = ("conv2d/float32", "group_norm/float32", "matmul/float32", "nearest_interp/float32")
 
-_FUSED = {"use_flash_attention": True}
-_FUSED_KERNELS = ("flash_attn/float32", "flash_attn_grad/float32")
+_FUSED = {"use_flash_attention": True, "use_fused_rope": True}
+_FUSED_KERNELS = tuple(
+    f"{name}{direction}/float32"
+    for name in ("flash_attn", "fused_rotary_position_embedding")
+    for direction in ("", "_grad")
+)
 
 WORKLOADS = {
     workload.name: workload
