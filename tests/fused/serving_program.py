@@ -283,6 +283,32 @@ def quantised(dtype: str, name: str) -> None:
     )
 
 
+def nothing(dtype: str) -> None:
+    """Empty and ended sequences, and rows of which everything is masked: the share of their results that is 0."""
+    heads, size = 2, 16
+    x = device(drawn((2, 3 * heads * size), 41), dtype)
+    hidden = device(np.full((2, 1, 1, 4), -np.inf, "float32"), dtype)
+    q = device(drawn((2, heads, 4, size), 42), dtype)
+    four, empty = device(np.array([[4], [4]], "int32")), device(np.array([[0], [0]], "int32"))
+    attend = functional.variable_length_memory_efficient_attention
+    cache = paddle.zeros([2, 2, heads, 4, size], dtype)
+    ended = device(np.array([[-1], [3]], "int32"))
+    pages = [device(drawn((2, heads, 8, size), 43), dtype) for _ in range(2)]
+    one, past, table = device(np.array([[1], [0]], "int32")), device(np.array([[3], [0]], "int32")), [[0], [1]]
+    starts, offset = device(np.array([0, 1, 1], "int32")), device(np.array([0], "int32"))
+    results = {
+        "empty": attend(q, q, q, empty, four),
+        "no keys": attend(q, q, q, four, empty),
+        "masked": attend(q, q, q, four, four, paddle.expand(hidden, [2, 1, 4, 4])),
+        "ended": functional.masked_multihead_attention(x, cache, src_mask=hidden, sequence_lengths=ended)[0],
+        "paged": functional.block_multihead_attention(
+            x[:1].clone(), *pages, empty, past, one, offset, device(np.array([0, 63], "int32")), starts, starts,
+            device(np.array(table, "int32")), tgt_mask=hidden, max_seq_len=64, block_size=8,
+        )[0],
+    }  # fmt: skip
+    report(f"nothing {dtype}", zeros={name: float((host(t) == 0).mean()) for name, t in results.items()})
+
+
 def refused() -> None:
     """A call that the kernel refuses is a Python error that says what is wrong; one refused later comes with sync."""
     cache = paddle.zeros([2, 1, 1, 4, 16])
@@ -313,6 +339,7 @@ def main() -> None:
         token_by_token(dtype)
         paged(dtype)
         quantised(dtype, name)
+        nothing(dtype)
     greedy()
     refused()
     report("digest", found=digest.hexdigest())

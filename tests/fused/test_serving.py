@@ -85,6 +85,11 @@ def test_quantised_products_and_a_cache_of_bytes(found: Found, dtype: str) -> No
     assert row["kernels"] == ["masked_multihead_attention/int32", "block_multihead_attention/int32"]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_to_see_is_zero(found: Found, dtype: str) -> None:
+    assert found[f"nothing {dtype}"]["zeros"] == dict.fromkeys(["empty", "no keys", "masked", "ended", "paged"], 1.0)
+
+
 def test_greedy_decoding_with_a_paged_cache_is_that_without_a_cache(found: Found) -> None:
     row = found["greedy"]
     assert row["same"]
