@@ -245,6 +245,70 @@ def paged(dtype: str) -> None:
     )
 
 
+def quantised(dtype: str, name: str) -> None:
+    """int32 products with power-of-two scales give the bits that the numbers themselves give; a cache of bytes."""
+    heads, size = 2, 16
+    width = 3 * heads * size
+    products = np.random.default_rng(3).integers(-60, 60, (2, width)).astype("int32")
+    scales = np.full(width, 2.0**-5, "float32")
+    lengths = device(np.zeros((2, 1), "int32"))
+    given = {"sequence_lengths": lengths, "compute_dtype": name}
+    caches = [paddle.zeros([2, 2, heads, 4, size], dtype) for _ in range(2)]
+    exact = device(products * scales, dtype)
+    step = partial(functional.masked_multihead_attention, device(products), caches[0], **given)
+    (one, *_), first = counted(partial(step, qkv_out_scale=device(scales)))
+    other, *_ = functional.masked_multihead_attention(exact, caches[1], **given)
+    eighth = np.full(heads, 8.0, "float32")
+    bytes_ = [paddle.full([2, heads, 8, size], 128, "uint8") for _ in range(2)]
+    starts, none = device(np.array([0, 1, 2], "int32")), device(np.zeros((2, 1), "int32"))
+    ones, table = device(np.ones((2, 1), "int32")), device(np.array([[1], [0]], "int32"))
+    (paged, *_), second = counted(
+        partial(
+            functional.block_multihead_attention, device(products), *bytes_, ones, none, ones,
+            device(np.array([0, 63], "int32")), device(np.array([0, 63], "int32")), starts, starts, table,
+            cache_k_quant_scales=device(eighth), cache_v_quant_scales=device(eighth),
+            cache_k_dequant_scales=device(1 / eighth), cache_v_dequant_scales=device(1 / eighth),
+            qkv_out_scale=device(scales), compute_dtype=name, max_seq_len=64, block_size=8,
+        )
+    )  # fmt: skip
+    stored = np.asarray(bytes_[1].numpy())[[1, 0], :, 0].reshape(2, -1)
+    wanted = np.trunc(products[:, -heads * size :] / 4 + np.copysign(0.5, products[:, -heads * size :])) + 128
+    report(
+        f"quantised {dtype}",
+        same=bool(np.array_equal(host(one), host(other)) and np.array_equal(host(caches[0]), host(caches[1]))),
+        values=bool(np.array_equal(host(paged), (products * scales)[:, -heads * size :])),
+        bytes=bool(np.array_equal(stored, wanted)),
+        dtypes=[str(one.dtype), str(paged.dtype)],
+        kernels=[*first, *second],
+    )
+
+
+def nothing(dtype: str) -> None:
+    """Empty and ended sequences, and rows of which everything is masked: the share of their results that is 0."""
+    heads, size = 2, 16
+    x = device(drawn((2, 3 * heads * size), 41), dtype)
+    hidden = device(np.full((2, 1, 1, 4), -np.inf, "float32"), dtype)
+    q = device(drawn((2, heads, 4, size), 42), dtype)
+    four, empty = device(np.array([[4], [4]], "int32")), device(np.array([[0], [0]], "int32"))
+    attend = functional.variable_length_memory_efficient_attention
+    cache = paddle.zeros([2, 2, heads, 4, size], dtype)
+    ended = device(np.array([[-1], [3]], "int32"))
+    pages = [device(drawn((2, heads, 8, size), 43), dtype) for _ in range(2)]
+    one, past, table = device(np.array([[1], [0]], "int32")), device(np.array([[3], [0]], "int32")), [[0], [1]]
+    starts, offset = device(np.array([0, 1, 1], "int32")), device(np.array([0], "int32"))
+    results = {
+        "empty": attend(q, q, q, empty, four),
+        "no keys": attend(q, q, q, four, empty),
+        "masked": attend(q, q, q, four, four, paddle.expand(hidden, [2, 1, 4, 4])),
+        "ended": functional.masked_multihead_attention(x, cache, src_mask=hidden, sequence_lengths=ended)[0],
+        "paged": functional.block_multihead_attention(
+            x[:1].clone(), *pages, empty, past, one, offset, device(np.array([0, 63], "int32")), starts, starts,
+            device(np.array(table, "int32")), tgt_mask=hidden, max_seq_len=64, block_size=8,
+        )[0],
+    }  # fmt: skip
+    report(f"nothing {dtype}", zeros={name: float((host(t) == 0).mean()) for name, t in results.items()})
+
+
 def refused() -> None:
     """A call that the kernel refuses is a Python error that says what is wrong; one refused later comes with sync."""
     cache = paddle.zeros([2, 1, 1, 4, 16])
@@ -270,10 +334,12 @@ def refused() -> None:
 
 def main() -> None:
     longest()
-    for dtype in ("float32", "float16", "bfloat16"):
+    for dtype, name in (("float32", "fp32"), ("float16", "fp16"), ("bfloat16", "bf16")):
         padded(dtype)
         token_by_token(dtype)
         paged(dtype)
+        quantised(dtype, name)
+        nothing(dtype)
     greedy()
     refused()
     report("digest", found=digest.hexdigest())

@@ -75,6 +75,21 @@ def test_prefill_of_a_paged_cache(found: Found, dtype: str) -> None:
     assert row["dtype"] == f"paddle.{dtype}"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_quantised_products_and_a_cache_of_bytes(found: Found, dtype: str) -> None:
+    row = found[f"quantised {dtype}"]
+    assert row["same"], "int32 products times their scale are not what the numbers themselves give"
+    assert row["values"], "a sequence of one token is not its value"
+    assert row["bytes"], "the pages do not hold round(scale * value) + 128"
+    assert row["dtypes"] == [f"paddle.{dtype}"] * 2
+    assert row["kernels"] == ["masked_multihead_attention/int32", "block_multihead_attention/int32"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_to_see_is_zero(found: Found, dtype: str) -> None:
+    assert found[f"nothing {dtype}"]["zeros"] == dict.fromkeys(["empty", "no keys", "masked", "ended", "paged"], 1.0)
+
+
 def test_greedy_decoding_with_a_paged_cache_is_that_without_a_cache(found: Found) -> None:
     row = found["greedy"]
     assert row["same"]
