@@ -35,7 +35,10 @@ def directional(spec: OperatorSpec, example: Description) -> tuple[float, float,
     ]
     assert spec.gradient is not None
     gradients = spec.gradient(operands(inputs), results, list(weights), attributes)
-    direction = [generator.uniform(-1, 1, array.shape) if array.dtype.kind == "f" else None for array in inputs]
+    direction = [  # an input whose gradient is not judged stays where it is
+        generator.uniform(-1, 1, array.shape) if array.dtype.kind == "f" and gradient is not None else None
+        for array, gradient in zip(inputs, gradients, strict=True)
+    ]
 
     def value(step: float) -> np.longdouble:
         moved = [a if d is None else a + step * d for a, d in zip(inputs, direction, strict=True)]

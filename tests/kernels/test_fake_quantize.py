@@ -16,7 +16,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 ONE = np.ones(1, "float32")
 
 
-def stored(array: Array, dtype: str) -> Array:
+def stored(array: Array | list[float], dtype: str) -> Array:
     return np.asarray(array).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 

@@ -83,8 +83,8 @@ def test_gradients_of_this_layer(
     g = normal((m, n), "float64", 4)
     kept = None if activation == "none" else ((m, n), "bool" if activation == "relu" else "float64")
     stored = [turned(x, turns[0]), turned(y, turns[1])]
-    outputs = [((m, n), "float64"), kept]
-    _, space = call("fused_gemm_epilogue", "float64", [*stored, bias], [*turns, activation], outputs)
+    inputs = [*stored, bias]
+    _, space = call("fused_gemm_epilogue", "float64", inputs, [*turns, activation], [((m, n), "float64"), kept])
     outputs = [(stored[0].shape, "float64"), (stored[1].shape, "float64"), ((n,), "float64")]
     dx, dy, dbias = call("fused_gemm_epilogue_grad", "float64", [*stored, space, g], [*turns, activation], outputs)
     assert_gradient(turned(dx, turns[0]), lambda v: act(v @ y + bias, activation), x, g)
@@ -140,7 +140,7 @@ def test_fused_linear_param_grad_add(call: Call, dtype: str, wide_sums: bool, be
     gathered = "float32" if wide_sums and dtype in ("float16", "bfloat16") else dtype
     for lead, k, n in (((2, 3), 5, 7), ((700,), 130, 90), ((0,), 3, 2)):
         x, dout = normal((*lead, k), dtype, 1), normal((*lead, n), dtype, 2)
-        start = [normal((k, n), gathered, 3), normal((n,), gathered, 4)] if before else [None, None]
+        start: list[Any] = [normal((k, n), gathered, 3), normal((n,), gathered, 4)] if before else [None, None]
         outputs = [((k, n), gathered), ((n,), gathered)]
         dw, db = call("fused_linear_param_grad_add", dtype, [x, dout, *start], [wide_sums, True], outputs)
         rows, flow = x.astype(float).reshape(-1, k), dout.astype(float).reshape(-1, n)
@@ -166,7 +166,7 @@ def bias_act(v: Array, method: str) -> Array:
     if method in ("gelu", "relu"):
         return gelu(v) if method == "gelu" else np.maximum(v, 0)
     gate, linear = np.split(v, 2, axis=-1)
-    return (gelu(gate) if method == "geglu" else gate / (1 + np.exp(-gate))) * linear
+    return np.asarray((gelu(gate) if method == "geglu" else gate / (1 + np.exp(-gate))) * linear)
 
 
 @pytest.mark.parametrize("method", ["gelu", "relu", "geglu", "swiglu"])

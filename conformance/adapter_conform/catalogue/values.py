@@ -119,9 +119,10 @@ def _labels(generator: np.random.Generator, shape: tuple[int, ...], description:
 def _grid(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
     """Weights [k, n] that quantize without error: in every column whole multiples, up to ``largest`` and not beyond,
     of a power of two; the largest itself occurs in every ``group`` of rows (-1: in the whole column)."""
-    (rows, columns), largest = shape, description["largest"]
+    (rows, columns), largest = shape, description.get("largest", 127)
     integers = generator.integers(-largest, largest + 1, shape)
-    group = max(rows, 1) if description["group"] == -1 else description["group"]
+    group = description.get("group", -1)
+    group = max(rows, 1) if group == -1 else group
     for start in range(0, rows, group):
         place = generator.integers(start, min(start + group, rows), columns)
         integers[place, np.arange(columns)] = largest * generator.choice([-1, 1], columns)
