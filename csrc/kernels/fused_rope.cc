@@ -2,13 +2,14 @@
 // Embedding", arXiv:2104.09864, equation 34): pairs of elements of a head are turned by an angle that grows with the
 // position. Pairs are neighbours where use_neox_rotary_style is set, and otherwise the two halves of a head.
 #include <cmath>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
+#include "bulk.h"
 #include "dispatch.h"
 
 namespace adapter::kernels {
@@ -196,15 +197,18 @@ RopeTensor<T> rope_tensor(Context& ctx, const Tensor& x, Output& out) {
   return {host::in<T>(x), host::out<T>(ctx, out), x.shape[2]};
 }
 
+// An output that is wanted although its input is absent becomes zeros of the shape `like`.
 template <typename T>
 RopeTensor<T> optional_rope_tensor(Context& ctx, const RopeSpace& space, const OptionalTensor& x, const char* what,
-                                   Output& out) {
+                                   const Shape& like, Output& out) {
   if (x) {
     space.check(x.shape, what);
     if (out) return rope_tensor<T>(ctx, x, out);
   } else if (out) {
-    ctx.resize(out, Shape{0});
-    host::out<T>(ctx, out);
+    ctx.resize(out, like);
+    T* r = host::out<T>(ctx, out);
+    const int64_t n = like.numel();
+    host::launch(ctx, [=] { fill_all(r, n, T(0)); });
   }
   return {};
 }
@@ -218,8 +222,8 @@ void fused_rotary_position_embedding(Context& ctx, const Tensor& q, const Option
   const RopeAngles angles = rope_angles(space, sin, cos, position_ids, rotary_emb_base);
   std::array<RopeTensor<T>, 3> tensors;
   if (out_q) tensors[0] = rope_tensor<T>(ctx, q, out_q);
-  tensors[1] = optional_rope_tensor<T>(ctx, space, k, "k", out_k);
-  tensors[2] = optional_rope_tensor<T>(ctx, space, v, "v", out_v);
+  tensors[1] = optional_rope_tensor<T>(ctx, space, k, "k", Shape{0}, out_k);
+  tensors[2] = optional_rope_tensor<T>(ctx, space, v, "v", Shape{0}, out_v);
   launch_rope<T>(ctx, space, angles, tensors);
 }
 
@@ -234,8 +238,12 @@ void fused_rotary_position_embedding_grad(Context& ctx, const OptionalTensor& si
   const RopeAngles angles = rope_angles(space, sin, cos, position_ids, rotary_emb_base);
   std::array<RopeTensor<T>, 3> tensors;
   if (q_grad) tensors[0] = rope_tensor<T>(ctx, out_q_grad, q_grad);
-  tensors[1] = optional_rope_tensor<T>(ctx, space, out_k_grad, "the gradient of k", k_grad);
-  tensors[2] = optional_rope_tensor<T>(ctx, space, out_v_grad, "the gradient of v", v_grad);
+  // Where the result for k or v was not used, its gradient is zero. Paddle does not tell the shape; models give k and v
+  // the same one.
+  const Shape& k_like = out_v_grad ? out_v_grad.shape : out_q_grad.shape;
+  const Shape& v_like = out_k_grad ? out_k_grad.shape : out_q_grad.shape;
+  tensors[1] = optional_rope_tensor<T>(ctx, space, out_k_grad, "the gradient of k", k_like, k_grad);
+  tensors[2] = optional_rope_tensor<T>(ctx, space, out_v_grad, "the gradient of v", v_like, v_grad);
   launch_rope<T>(ctx, space, angles, tensors);
 }
 

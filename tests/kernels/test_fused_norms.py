@@ -34,7 +34,7 @@ def wide(array: Array) -> Array:
 def close(got: Array, wanted: Array, dtype: str, size: Array | float = 1.0, steps: float = 16) -> None:
     """``steps`` roundings of single precision, relative to ``size``, and one of the output's dtype."""
     assert got.shape == wanted.shape
-    limit = np.abs(wanted) * ROUNDING[dtype] + steps * SINGLE * (np.abs(wanted) + size)
+    limit = np.abs(wanted) * ROUNDING[dtype] + steps * SINGLE * (np.abs(wanted) + size) + 1e-300
     np.testing.assert_array_less(np.abs(wide(got) - wanted), limit)
 
 
