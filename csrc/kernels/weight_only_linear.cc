@@ -51,6 +51,41 @@ std::vector<float> weight_only_tile(const QuantizedWeight& w, const T* x, const 
   return sum;
 }
 
+// Up to so many rows a product is bound by reading the weight: then no panel is made of it.
+inline constexpr int64_t kFewTokens = 4;
+
+// The inner product of n numbers, summed in lanes.
+inline float lane_product(const float* a, const float* b, int64_t n) {
+  constexpr int64_t kLanes = 32;
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t l = 0; l < kLanes; ++l) lanes[l] += a[i + l] * b[i + l];
+  for (int64_t l = 0; i < n; ++i, ++l) lanes[l] += a[i] * b[i];
+  for (int64_t width = kLanes / 2; width > 0; width /= 2)
+    for (int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+  return lanes[0];
+}
+
+// One tile of x W for few rows, channel by channel.
+template <typename T>
+std::vector<float> weight_only_products(const QuantizedWeight& w, const T* x, const Tile& tile) {
+  const std::vector<float> scales = w.scales_of(tile.column, tile.columns);
+  std::vector<float> rows(static_cast<size_t>(tile.rows * w.k)), sum(static_cast<size_t>(tile.rows * tile.columns));
+  host::widen(x + tile.row * w.k, 1, rows.data(), tile.rows * w.k);
+  float numbers[kPanelDepth];
+  for (int64_t j = 0; j < tile.columns; ++j)
+    for (int64_t p = 0; p < w.k;) {
+      const int64_t g = p / w.group, depth = std::min({kPanelDepth, (g + 1) * w.group - p, w.k - p});
+      w.numbers(tile.column + j, p, depth, numbers);
+      for (int64_t i = 0; i < tile.rows; ++i)
+        sum[static_cast<size_t>(i * tile.columns + j)] +=
+            lane_product(rows.data() + i * w.k + p, numbers, depth) * scales[static_cast<size_t>(g * tile.columns + j)];
+      p += depth;
+    }
+  return sum;
+}
+
 inline bool is_int4_weight(const std::string& weight_dtype) {
   if (weight_dtype != "int8" && weight_dtype != "int4")
     throw InvalidArgument("weight_dtype has to be 'int8' or 'int4', got '" + weight_dtype + "'");
@@ -84,7 +119,7 @@ void weight_only_linear(Context& ctx, const Tensor& x, const Tensor& weight, con
   const T* b = bias ? host::in<T>(bias) : nullptr;
   host::launch(ctx, [=] {
     each_tile(m, w.n, kTokens, kPanelChannels, [&](const Tile& tile) {
-      std::vector<float> sum = weight_only_tile(w, a, tile);
+      std::vector<float> sum = m <= kFewTokens ? weight_only_products(w, a, tile) : weight_only_tile(w, a, tile);
       for (int64_t i = 0; i < tile.rows; ++i) {
         float* row = sum.data() + i * tile.columns;
         for (int64_t j = 0; b != nullptr && j < tile.columns; ++j) row[j] += static_cast<float>(b[tile.column + j]);

@@ -117,7 +117,6 @@ register(
         ],
         dtypes=(),
         offered=ALL,
-        static=False,
         aliases=("paddle.incubate.nn.functional.fused_linear", "paddle.incubate.nn.functional.fused_matmul_bias"),
     )
 )
@@ -158,7 +157,6 @@ register(
         ],
         dtypes=(),
         offered=ALL,
-        static=False,
         aliases=("paddle.distributed.fleet.meta_parallel.ColumnParallelLinear",),
     )
 )
@@ -201,7 +199,6 @@ register(
         ],
         dtypes=(),
         offered=ALL,
-        static=False,
         aliases=("paddle.incubate.nn.functional.fused_bias_act",),
     )
 )

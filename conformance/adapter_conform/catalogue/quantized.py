@@ -84,7 +84,6 @@ register(
         dtypes=(),
         offered=HALVES,
         kernels=_named("weight_quantize", "weight_dequantize"),
-        static=False,
         aliases=("paddle.nn.quant.weight_quantize", "paddle.nn.quant.weight_dequantize"),
     )
 )
@@ -111,8 +110,8 @@ def _linear_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: 
 
 def _linear_call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
     quant = paddle.nn.quant
-    numbers, scale = quant.weight_quantize(t[1].detach(), a["algo"], ARCH, a["group_size"])
-    bias = t[2].detach() if len(t) > 2 else None
+    numbers, scale = quant.weight_quantize(t[1], a["algo"], ARCH, a["group_size"])
+    bias = t[2] if len(t) > 2 else None
     return quant.weight_only_linear(t[0], numbers, bias, scale, a["algo"][-4:], ARCH, a["group_size"])
 
 
@@ -150,7 +149,6 @@ def _weight_only(name: str, groups: Sequence[int], corners: Sequence[Description
             dtypes=(),
             offered=HALVES,
             kernels=_named("weight_quantize", "weight_only_linear"),
-            static=False,
             aliases=("paddle.nn.quant.weight_only_linear",),
             **more,
         )
@@ -225,7 +223,6 @@ register(
         dtypes=(),
         offered=HALVES,
         kernels=_named("weight_quantize", "llm_int8_linear"),
-        static=False,
         aliases=("paddle.nn.quant.llm_int8_linear",),
     )
 )
@@ -315,7 +312,6 @@ register(
         examples=_fake_examples([-1]),
         corners=lambda dtype: [_fake((3, 5), -1, 0), _fake((64, 128), -1, 1), _fake((1031,), -1, 1)],
         offered=HALVES,
-        static=False,
         aliases=("paddle.nn.quant.quant_layers.FakeQuantAbsMax",),
     )
 )
@@ -332,7 +328,6 @@ register(
         examples=_fake_examples([0, 1]),
         corners=lambda dtype: [_fake((3, 5), 0, 0), _fake((64, 128), 1, 1), _fake((7, 13, 2), 0, 1)],
         offered=HALVES,
-        static=False,
         aliases=("paddle.nn.quant.quant_layers.FakeQuantChannelWiseAbsMax",),
     )
 )
