@@ -56,6 +56,16 @@ def static(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
     return sweep(1, "static", tmp_path_factory.mktemp("no_device"))
 
 
+NO_CPU_KERNEL = (
+    "rms_norm",
+    "flash_attn",
+    "flash_attn_mask",
+    "flash_attn_unpadded",
+    "flashmask_attention",
+    "memory_efficient_attention",
+)
+
+
 def clipped(row: Row) -> bool:
     """Whether a score lies 64 or more below the largest one."""
     scores = make_inputs(row["example"], row["dtype"])[0].astype(float)
@@ -73,7 +83,7 @@ def known(row: Row) -> str:
         return "the CPU's matmul_grad cannot reduce two broadcast batch axes"
     if name in ("strided_copy", "quantize_linear", "dequantize_linear"):
         return "called below the API layer: not in the log that stands in for call counters"
-    if name == "rms_norm":
+    if name in NO_CPU_KERNEL:
         return "no CPU kernel"
     if name == "dropout" and len(inputs[0]["shape"]) == 1 and "num_col_dims" in row["message"]:
         return "in evaluation the CPU kernel views its input as a matrix, which it refuses for one axis"

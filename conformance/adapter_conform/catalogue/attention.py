@@ -170,8 +170,8 @@ register(
 )
 
 
-def _masked(size: Sequence[int], mask: Sequence[int]) -> Description:
-    return describe(*_shapes(*size), tensor(mask, "masked"))
+def _masked(size: Sequence[int], mask: Sequence[int], regime: str = "masked") -> Description:
+    return describe(*_shapes(*size), tensor(mask, regime))
 
 
 def _masked_call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
@@ -190,10 +190,15 @@ register(
         oracle=lambda x, a: [attention(x[0], x[1], x[2], _scale(x), np.ones((1, 1), bool), x[3])],
         gradient=_masked_gradient,
         kind=Kind.ATTENTION,
-        examples=lambda dtype: st.builds(lambda size: _masked(size, (size[0], 1, size[1], size[2])), _sizes()),
+        examples=lambda dtype: st.builds(
+            lambda size, regime: _masked(size, (size[0], 1, size[1], size[2]), regime),
+            _sizes(),
+            st.sampled_from(["masked", "normal"]),
+        ),
         corners=lambda dtype: [
             _masked((2, 7, 9, 4, 2, 8), (2, 4, 7, 9)),
-            _masked((2, 7, 9, 4, 2, 8), (2, 1, 7, 9)),
+            _masked((2, 7, 9, 4, 2, 8), (2, 1, 7, 9), "normal"),
+            _masked((1, 5, 6, 2, 1, 8), (1, 2, 5, 6), "normal"),
             _masked((1, 33, 600, 2, 2, 16), (1, 1, 33, 600)),
         ],
         kernels=lambda a, dtype: (Kernel(("flash_attn",), dtype),),
