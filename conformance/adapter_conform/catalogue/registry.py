@@ -27,6 +27,8 @@ FAMILIES = (
     "sampling",
     "inplace",
     "optimizer",
+    "fused_rows",
+    "experts",
 )
 
 _specs: dict[str, OperatorSpec] = {}
