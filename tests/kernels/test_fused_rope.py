@@ -79,7 +79,9 @@ def test_rotation(
 @pytest.mark.parametrize("dtype", ROUNDING)
 def test_computed_angles(call: Call, dtype: str) -> None:
     x = drawn((1, 300, 2, 8), dtype, 1)
-    got, _, _ = call(NAME, dtype, [x, None, None, None, None, None], [True, False, 500.0], [(x.shape, dtype), None, None])
+    got, _, _ = call(
+        NAME, dtype, [x, None, None, None, None, None], [True, False, 500.0], [(x.shape, dtype), None, None]
+    )
     angle = np.arange(300)[:, None] * 500.0 ** (-np.arange(0, 8, 2) / 8)
     exact = rotated(x.astype(float), angle[None], True, 1)
     np.testing.assert_array_less(np.abs(got.astype(float) - exact), 6 * ROUNDING[dtype])
@@ -103,7 +105,9 @@ def test_in_place_and_with_a_float_table(call: Call, neighbours: bool, dtype: st
 def test_without_elements(call: Call) -> None:
     for shape in ((0, 4, 2, 8), (2, 0, 2, 8), (2, 4, 0, 8), (2, 4, 2, 0)):
         x = np.zeros(shape, np.float32)
-        got = call(NAME, "float32", [x, x, None, None, None, None], [True, False, 1e4], [(shape, "float32")] * 2 + [None])
+        got = call(
+            NAME, "float32", [x, x, None, None, None, None], [True, False, 1e4], [(shape, "float32")] * 2 + [None]
+        )
         assert [y.shape for y in got[:2]] == [shape, shape]
 
 
@@ -123,6 +127,6 @@ def test_refusals(call: Call) -> None:
         attempt(good, good, np.zeros((3, 1), np.int64))
     with pytest.raises(RuntimeError, match="outside a table"):
         attempt(good, good, np.array([[0, 3, 1]]))
+    x = np.ones((1, 3, 2, 3), np.float32)
     with pytest.raises(ValueError, match="odd size"):
-        x = np.ones((1, 3, 2, 3), np.float32)
         call(NAME, "float32", [x, None, None, None, None, None], [True, False, 1e4], [(x.shape, "float32"), None, None])
