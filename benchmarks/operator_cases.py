@@ -44,6 +44,8 @@ class Case:
     cpu: Spell | None = None
     setup: bool = False
     """Whether ``paddle`` and ``torch`` return the function to time, instead of being it."""
+    flops: int = 0
+    """Multiplications and additions, where they and not the traffic set the pace."""
 
 
 def cases(tokens: int, hidden: int) -> list[Case]:

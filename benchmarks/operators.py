@@ -55,7 +55,8 @@ class Row:
 class TorchSide:
     """The interpreter that has PyTorch; without one every answer is None."""
 
-    def __init__(self, python: str | None, threads: int) -> None:
+    def __init__(self, python: str | None, threads: int, cases_module: str = "operator_cases") -> None:
+        self._module = cases_module
         self._process: subprocess.Popen[str] | None = None
         if python is not None:
             command = [python, str(_HERE / "operators_torch.py"), str(threads)]
@@ -73,7 +74,8 @@ class TorchSide:
         """Of one call. Raises RuntimeError when the interpreter has ended."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             return None
-        request = {"tokens": shape[0], "hidden": shape[1], "case": case.name, "dtype": dtype, "seconds": budget}
+        of_shape = {"set": self._module, "tokens": shape[0], "hidden": shape[1], "case": case.name}
+        request = {**of_shape, "dtype": dtype, "seconds": budget}
         print(json.dumps(request), file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:
@@ -101,7 +103,7 @@ def main() -> int:
             for dtype in DTYPES:
                 for case in cases(*shape):
                     if options.only is None or options.only in case.name:
-                        rows.append(_measure(paddle, place, case, shape, dtype, torch_side, options.seconds))
+                        rows.append(measure(paddle, place, case, shape, dtype, torch_side, options.seconds))
     report = _report(rows, stream, options)
     print(report)
     if options.out is not None:
@@ -133,7 +135,7 @@ def _stream(threads: int) -> float:
     return max(float(word) for word in done.stdout.split())
 
 
-def _measure(
+def measure(
     paddle: ModuleType,
     place: str,
     case: Case,
@@ -181,9 +183,9 @@ def _report(rows: list[Row], stream: float, options: argparse.Namespace) -> str:
         "|---|---|---|---:|---:|---:|---:|---:|",
         *(_line(row, stream) for row in rows),
         "",
-        f"Geometric mean: {_mean([r.cpu / r.device for r in rows if r.cpu])} x Paddle's CPU (float32), "
-        f"{_mean([r.torch / r.device for r in rows if r.torch and r.dtype == 'float32'])} x PyTorch (float32), "
-        f"{_mean([r.torch / r.device for r in rows if r.torch and r.dtype == 'bfloat16'])} x PyTorch (bfloat16).",
+        f"Geometric mean: {geometric_mean([r.cpu / r.device for r in rows if r.cpu])} x Paddle's CPU (float32), "
+        + ", ".join(f"{_torch_mean(rows, dtype)} x PyTorch ({dtype})" for dtype in DTYPES)
+        + ".",
     ]
     return "\n".join(lines)
 
@@ -196,7 +198,11 @@ def _line(row: Row, stream: float) -> str:
     )
 
 
-def _mean(ratios: list[float]) -> str:
+def _torch_mean(rows: list[Row], dtype: str) -> str:
+    return geometric_mean([r.torch / r.device for r in rows if r.torch and r.dtype == dtype])
+
+
+def geometric_mean(ratios: list[float]) -> str:
     return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}" if ratios else "no"
 
 

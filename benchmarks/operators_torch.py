@@ -1,18 +1,19 @@
-"""The PyTorch side of operators.py: times one case a line of standard input, in an interpreter that has PyTorch.
+"""The PyTorch side of operators.py and products.py, in an interpreter that has PyTorch: times one case a line of input.
 
-A line is {"tokens": .., "hidden": .., "case": name, "dtype": name, "seconds": ..}; the answer is the seconds of one
-call, or null and the reason.
+A line is {"set": module of the cases, "tokens": .., "hidden": .., "case": name, "dtype": name, "seconds": ..}; the
+answer is the seconds of one call, or null and the reason.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
 
 import numpy as np
 import torch
-from operator_cases import Operand, cases
+from operator_cases import Operand
 from operator_timing import seconds_per_call, values
 
 
@@ -22,6 +23,7 @@ def _tensor(operand: Operand, dtype: str, number: int) -> Any:
 
 
 def _time(request: dict[str, Any]) -> float:
+    cases = importlib.import_module(request["set"]).cases
     case = next(c for c in cases(request["tokens"], request["hidden"]) if c.name == request["case"])
     operands = [_tensor(o, request["dtype"], i) for i, o in enumerate(case.operands)]
     with torch.set_grad_enabled(False):

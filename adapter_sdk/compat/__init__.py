@@ -1,9 +1,9 @@
 """Mends of Paddle's Python tables that are hard-coded by device name.
 
 Paddle's kernels and runtime know a custom device by what it registers, but some of its Python modules ask for the name
-of a device instead and treat any other as less able. Each such place is one :class:`Mend` in a file of its own topic,
-with the reason, and a test that fails when Paddle no longer needs it. A device's abilities are read from what its
-plugin declares, never from its name.
+of a device instead, or for how Paddle was built, and treat any other as less able. Each such place is one :class:`Mend`
+or :class:`TableMend` in a file of its own topic, with the reason, and a test that fails when Paddle no longer needs it.
+A device's abilities are read from what its plugin declares, never from its name.
 
     mounted = adapter_sdk.mount("mychip")
     import paddle
@@ -15,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adapter_sdk.compat import amp
-from adapter_sdk.compat._mend import Applied, Mend
+from adapter_sdk.compat import amp, attention
+from adapter_sdk.compat._mend import Applied, Mend, TableMend
 
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
 
-__all__ = ["Applied", "Mend", "apply", "mends"]
+__all__ = ["Applied", "Mend", "TableMend", "apply", "mends"]
 
 
-def mends() -> Sequence[Mend]:
+def mends() -> Sequence[Mend | TableMend]:
     """Every mend, whether or not a device wants it."""
-    return amp.MENDS
+    return (*amp.MENDS, *attention.MENDS)
 
 
 def apply(plugin: LoadedPlugin) -> list[Applied]:

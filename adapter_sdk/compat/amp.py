@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from adapter_sdk.compat._mend import Mend
+from adapter_sdk.compat._places import current_device_type
 
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
@@ -17,12 +18,9 @@ def _multiplies_bfloat16(plugin: LoadedPlugin) -> bool:
     return plugin.kernel_supported("matmul", "bfloat16")
 
 
-def _bfloat16_supported(device_type: str, original: Callable[[], bool]) -> Callable[[], bool]:
+def _bfloat16_supported(plugin: LoadedPlugin, original: Callable[[], bool]) -> Callable[[], bool]:
     def supported() -> bool:
-        import paddle
-
-        place = paddle.framework._current_expected_place()
-        return bool(place.get_device_type() == device_type or original())
+        return current_device_type() == plugin.device.device_type or original()
 
     return supported
 

@@ -77,7 +77,7 @@ def execute(
         with session.watch() as calls:
             outputs = _callable(paddle, spec, attributes, static)(list(tensors))
             run.outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-        run.forward = _counts(calls, static)
+        run.forward = _counts(calls, static or spec.legacy)
         _read_outputs(session, run, tensors)
         if cotangents:
             _run_backward(session, run, spec, tensors, cotangents, static)

@@ -22,6 +22,14 @@ void assign_raw(Context& ctx, const OptionalTensor& x, Output& out) {
   assign<T>(ctx, x, out);
 }
 
+// What a static graph calls for detach. A copy: an output cannot take over the storage of an input that stays in use.
+template <typename T>
+void share_data(Context& ctx, const Tensor& x, Output& out) {
+  assign<T>(ctx, x, out);
+}
+
+ADAPTER_KERNEL("share_data", share_data, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
+               uint8_t, bool)
 ADAPTER_KERNEL("assign_raw", assign_raw, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
                uint8_t, bool)
 ADAPTER_KERNEL("assign", assign, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t,

@@ -14,8 +14,6 @@ from adapter_conform.catalogue.values import make_inputs
 MODEL = Arithmetic.of("float64")
 STEP = 1e-6
 # dropout_train is built so that its gradient is zero, on arrays large enough for a distribution.
-# Floating inputs by number that Paddle takes as constants, or whose gradient it gives in a shape of its own.
-CONSTANTS = {"fused_rotary_position_embedding": (2, 3), "fused_softmax_mask": (1,), "moe_combine": (1,)}
 DIFFERENTIABLE = [spec for spec in catalogue.all_specs() if spec.gradient is not None and spec.name != "dropout_train"]
 
 
@@ -37,10 +35,9 @@ def directional(spec: OperatorSpec, example: Description) -> tuple[float, float,
     ]
     assert spec.gradient is not None
     gradients = spec.gradient(operands(inputs), results, list(weights), attributes)
-    constants = CONSTANTS.get(spec.name, ())
-    direction = [
-        generator.uniform(-1, 1, array.shape) if array.dtype.kind == "f" and i not in constants else None
-        for i, array in enumerate(inputs)
+    direction = [  # an input whose gradient is not judged stays where it is
+        generator.uniform(-1, 1, array.shape) if array.dtype.kind == "f" and gradient is not None else None
+        for array, gradient in zip(inputs, gradients, strict=True)
     ]
 
     def value(step: float) -> np.longdouble:

@@ -71,7 +71,7 @@ def known(row: Row) -> str:
         return "the CPU kernels clip x - max at -64, so that masked scores give 1e-28 instead of 0"
     if name == "matmul" and len(inputs[0]["shape"]) > len(inputs[1]["shape"]) > 2:
         return "the CPU's matmul_grad cannot reduce two broadcast batch axes"
-    if name == "strided_copy":
+    if name in ("strided_copy", "quantize_linear", "dequantize_linear"):
         return "called below the API layer: not in the log that stands in for call counters"
     if name == "rms_norm":
         return "no CPU kernel"
@@ -82,8 +82,7 @@ def known(row: Row) -> str:
 
 @pytest.mark.parametrize("name", [spec.name for spec in catalogue.all_specs()])
 def test_entry_agrees_with_paddle(name: str, eager: dict[str, list[Row]]) -> None:
-    if name == "rms_norm":  # offered only where a plugin declares it
-        assert not eager[name]
+    if not catalogue.get(name).dtypes and not eager[name]:  # offered only where a plugin declares it
         return
     assert eager[name], "nothing was run"
     wrong = [row for row in eager[name] if row["state"] != "passed" and not known(row)]
@@ -91,8 +90,13 @@ def test_entry_agrees_with_paddle(name: str, eager: dict[str, list[Row]]) -> Non
 
 
 def test_values_of_the_entry_below_the_api_layer(eager: dict[str, list[Row]]) -> None:
-    assert {row["state"] for row in eager["strided_copy"]} == {"vacuous"}
-    assert not any(row["failed"] for row in eager["strided_copy"])
+    for name, state in (
+        ("strided_copy", "vacuous"),
+        ("quantize_linear", "fell_back"),
+        ("dequantize_linear", "fell_back"),
+    ):
+        assert {row["state"] for row in eager[name]} == {state}
+        assert not any(row["failed"] for row in eager[name])
 
 
 def test_known_deviations_still_exist(eager: dict[str, list[Row]]) -> None:

@@ -36,7 +36,7 @@ def test_the_suite_is_found_by_name() -> None:
 
 @pytest.mark.parametrize(("profile", "steps"), [("smoke", 20), ("standard", 100), ("full", 100)])
 def test_plan(profile: str, steps: int) -> None:
-    train, static = plan(profile)
+    train, static, *mixed = plan(profile)
     assert train.id == "training/llama_gqa/float32/train"
     assert static.id == "training/llama_gqa/float32/to_static_forward"
     assert train.payload["steps"] == steps
@@ -44,6 +44,10 @@ def test_plan(profile: str, steps: int) -> None:
         assert (case.suite, case.operator, case.dtype, case.timeout) == ("training", "llama_gqa", "float32", 600.0)
         assert json.loads(json.dumps(case.payload)) == case.payload
         assert case.payload["seed"] == 3
+    assert [case.id.removeprefix("training/llama_gqa/") for case in mixed] == [
+        f"{dtype}/amp_{level}" for dtype in ("bfloat16", "float16") for level in ("o1", "o2")
+    ]
+    assert len(mixed) == 4
 
 
 def test_without_paddlenlp_every_case_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +218,6 @@ def test_refchip_trains_a_llama() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=900, check=False)
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('["training/')]
-    assert len(lines) == 2, result.stdout + result.stderr
+    assert len(lines) == 6, result.stdout + result.stderr
     for name, state, executed_on, message in lines:
         assert (state, executed_on) == ("passed", "refchip:0"), f"{name}: {message}"

@@ -128,7 +128,8 @@ def test_cast_to_bfloat16_rounds_to_nearest_even(call: Call) -> None:
 @given(shape=SHAPES, seed=SEEDS, dtype=st.sampled_from(ALL))
 def test_assign(call: Call, shape: tuple[int, ...], seed: int, dtype: str) -> None:
     x = drawn(shape, dtype, seed)
-    assert_exact(call("assign", dtype, [x], [], [(shape, dtype)])[0], x)
+    for name in ("assign", "assign_raw", "share_data"):
+        assert_exact(call(name, dtype, [x], [], [(shape, dtype)])[0], x)
 
 
 @FEW

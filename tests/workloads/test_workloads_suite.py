@@ -77,7 +77,6 @@ def run(body: str) -> list[str]:
 ROUTER = """
     import paddle
     paddle.set_device("cpu")
-    paddle.set_default_dtype("float64")
     from adapter_conform.models import paddlenlp_adapter as adapter
     from adapter_conform.models.architectures import ARCHITECTURES
     from adapter_conform.models.workloads import drawn_weights
@@ -99,16 +98,17 @@ ROUTER = """
     router = next(p for n, p in model.named_parameters() if n.endswith("gate.weight") and "shared" not in n)
     got, start = router.grad.numpy().astype("float64"), router.numpy()
     worst = 0.0
-    for place in [(0, 0), (5, 1), (17, 2), (40, 3)]:
+    STEP = 2e-3  # short enough that no token changes its expert, long enough for a float32 loss
+    for place in [(5, 1), (40, 3), (3, 0)]:
         values = []
-        for step in (1e-3, -1e-3):
+        for step in (STEP, -STEP):
             moved = start.copy()
             moved[place] += step
             router.set_value(moved)
             values.append(float(loss()))
-        slope = (values[0] - values[1]) / 2e-3
-        worst = max(worst, abs(got[place] - slope) / max(abs(slope), 1e-4))
-    print("=>", worst < 0.05, worst)
+        slope = (values[0] - values[1]) / (2 * STEP)
+        worst = max(worst, abs(got[place] - slope) / max(abs(slope), 1e-3))
+    print("=>", worst < 0.1, worst)
 """
 
 
@@ -144,7 +144,7 @@ def test_a_bfloat16_run_whose_products_are_float32_fails() -> None:
 @pytest.mark.device
 @pytest.mark.slow
 def test_a_device_without_bfloat16_products_is_unsupported() -> None:
-    fault = "session.plugin._declared = frozenset(k for k in session.plugin._declared if k[1] != 'bfloat16')"
-    (line,) = run(FAULTY.format(fault=f"object.__setattr__(session.plugin, '_declared', {fault.split(' = ', 1)[1]})"))
+    fault = "type(session.plugin).kernel_supported = lambda self, operator, dtype: dtype != 'bfloat16'"
+    (line,) = run(FAULTY.format(fault=fault))
     assert line.startswith("=> unsupported")
     assert "matmul/bfloat16" in line

@@ -50,6 +50,7 @@ class Kind(str, Enum):
     ELEMENTWISE = "elementwise"
     REDUCTION = "reduction"
     GEMM = "gemm"
+    ATTENTION = "attention"
     NORM = "norm"
     OPTIMIZER = "optimizer"
 
@@ -96,6 +97,8 @@ class OperatorSpec:
     """How far exact probes may be off, in units in the last place: 2 for averages, which divide."""
     static: bool = True
     """Whether it is also run as a static graph."""
+    legacy: bool = False
+    """Paddle's eager mode reaches it through its legacy tracer, which calls kernels as a graph does."""
     mutates: tuple[int, ...] = ()
     """Inputs that the operator changes in place; all others must be intact afterwards."""
     aliases: tuple[str, ...] = field(default=())

@@ -116,6 +116,19 @@ def _labels(generator: np.random.Generator, shape: tuple[int, ...], description:
     return labels
 
 
+def _grid(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
+    """Weights [k, n] that quantize without error: in every column whole multiples, up to ``largest`` and not beyond,
+    of a power of two; the largest itself occurs in every ``group`` of rows (-1: in the whole column)."""
+    (rows, columns), largest = shape, description.get("largest", 127)
+    integers = generator.integers(-largest, largest + 1, shape)
+    group = description.get("group", -1)
+    group = max(rows, 1) if group == -1 else group
+    for start in range(0, rows, group):
+        place = generator.integers(start, min(start + group, rows), columns)
+        integers[place, np.arange(columns)] = largest * generator.choice([-1, 1], columns)
+    return integers * 2.0 ** -generator.integers(4, 8, columns)
+
+
 def _constant(_: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
     return np.full(shape, description["value"])
 
@@ -139,6 +152,7 @@ REGIMES: dict[str, Callable[[np.random.Generator, tuple[int, ...], InputDescript
     "distinct": _distinct,
     "unique": _unique,
     "labels": _labels,
+    "grid": _grid,
     "constant": _constant,
     "listed": _listed,
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = ["ARCHITECTURES", "Architecture"]
@@ -30,6 +31,10 @@ class Architecture:
     @property
     def vocabulary(self) -> int:
         return int(self.settings["vocab_size"])
+
+    def having(self, settings: Mapping[str, Any]) -> Architecture:
+        """The same with other settings."""
+        return replace(self, settings={**self.settings, **settings})
 
 
 ARCHITECTURES = {

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.models.architectures import Architecture
-from adapter_conform.models.paddlenlp_mends import mend_moe_gate
+from adapter_conform.models.paddlenlp_mends import mend_fused_rope, mend_moe_gate
 from adapter_conform.models.shape import LlamaShape
 from adapter_conform.models.weights import Weights, paddle_layout
 
@@ -59,11 +59,15 @@ def build_llama(paddle: ModuleType, shape: LlamaShape) -> Any:
         max_position_embeddings=shape.positions,
         rms_norm_eps=shape.norm_epsilon,
         rope_theta=shape.rope_theta,
+        use_flash_attention=shape.fused,
+        use_fused_rope=shape.fused,
         tie_word_embeddings=False,
         use_cache=False,
     )
     with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
-        return transformers.LlamaForCausalLM(config)
+        model = transformers.LlamaForCausalLM(config)
+    mend_fused_rope(model)
+    return model
 
 
 def build_model(paddle: ModuleType, architecture: Architecture) -> Any:
@@ -73,7 +77,9 @@ def build_model(paddle: ModuleType, architecture: Architecture) -> Any:
     mend_moe_gate(paddle, _import_quietly("paddlenlp.transformers.moe_gate"))
     config = getattr(transformers, architecture.config)(**architecture.settings)
     with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
-        return getattr(transformers, architecture.model)(config)
+        model = getattr(transformers, architecture.model)(config)
+    mend_fused_rope(model)
+    return model
 
 
 def with_lora(paddle: ModuleType, model: Any, rank: int = 4, alpha: int = 8) -> Any:

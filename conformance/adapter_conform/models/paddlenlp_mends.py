@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-__all__ = ["mend_moe_gate"]
+__all__ = ["mend_fused_rope", "mend_moe_gate"]
 
 _MARK = "_adapter_conform_mended"
 
@@ -46,3 +46,12 @@ def mend_moe_gate(paddle: ModuleType, moe_gate: Any) -> None:
     for name in ("top2gating", "topkgating"):
         setattr(moe_gate.PretrainedMoEGate, name, _detached(getattr(moe_gate.PretrainedMoEGate, name)))
     setattr(moe_gate, _MARK, True)
+
+
+def mend_fused_rope(model: Any) -> None:
+    """Lets a model built with ``use_fused_rope`` have it: its attention layers switch it off, with a warning, on any
+    device without gpu in its name. Does nothing to other models."""
+    if getattr(model.config, "use_fused_rope", False):
+        for layer in model.sublayers():
+            if hasattr(layer, "use_fused_rope"):
+                layer.use_fused_rope = True

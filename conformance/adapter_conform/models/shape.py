@@ -21,6 +21,8 @@ class LlamaShape:
     """Longest sequence; the rotary tables have this many rows."""
     norm_epsilon: float = 1e-6
     rope_theta: float = 10000.0
+    fused: bool = False
+    """Whether the model calls fused operators: the same function by other kernels."""
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.heads % self.key_value_heads:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from adapter_conform.models.architectures import ARCHITECTURES
 from adapter_conform.models.data import markov_batches
+from adapter_conform.models.diffusion import build_diffusion, noise_loss, sampled_image, why_no_diffusion
 from adapter_conform.models.paddlenlp_adapter import (
     build_model,
     dpo_criterion,
     forward_logits,
     forward_loss,
     greedy_tokens,
+    why_unavailable,
     with_lora,
 )
 from adapter_conform.models.training import Precision, autocast, decorated, lies_on, loss_scaler
@@ -39,13 +41,25 @@ class Workload:
     name: str
     architecture: str
     task: str
-    """pretrain, sft, lora, dpo, generate, predict"""
+    """pretrain, sft, lora, dpo, generate, predict; of Stable Diffusion: denoise, sample"""
     kernels: tuple[str, ...]
     """Kernels ("operator/dtype") that the work is done by: each must run at least once a step."""
+    fused: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the model on the device alone: fused operators, while the reference does without."""
+    fused_kernels: tuple[str, ...] = ()
+    """Kernels that these settings call; a device that lacks one does not support the workload."""
 
     @property
     def trains(self) -> bool:
-        return self.task in _LOSSES
+        return self.task in _LOSSES or self.task == "denoise"
+
+    @property
+    def diffuses(self) -> bool:
+        return self.task in ("denoise", "sample")
+
+    def why_unavailable(self) -> str | None:
+        """Why it cannot run here, and what to install; ``None`` where it can."""
+        return why_unavailable() or (why_no_diffusion() if self.diffuses else None)
 
 
 @dataclass
@@ -62,6 +76,15 @@ class Results:
 _TRAINING = ("matmul/float32", "matmul_grad/float32", "adamw/float32", "embedding/float32")
 _DECODING = ("matmul/float32", "embedding/float32", "softmax/float32")
 
+_DIFFUSING = ("conv2d/float32", "group_norm/float32", "matmul/float32", "nearest_interp/float32")
+
+_FUSED = {"use_flash_attention": True, "use_fused_rope": True}
+_FUSED_KERNELS = tuple(
+    f"{name}{direction}/float32"
+    for name in ("flash_attn", "fused_rotary_position_embedding")
+    for direction in ("", "_grad")
+)
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
@@ -70,6 +93,7 @@ WORKLOADS = {
         Workload("qwen2_pretrain", "qwen2", "pretrain", _TRAINING),
         Workload("qwen2_moe_pretrain", "qwen2_moe", "pretrain", (*_TRAINING, "topk/float32")),
         Workload("gpt3_pretrain", "gpt3", "pretrain", (*_TRAINING, "layer_norm/float32", "gelu/float32")),
+        Workload("llama_fused_pretrain", "llama_gqa", "pretrain", _TRAINING, _FUSED, _FUSED_KERNELS),
         Workload("llama_sft", "llama_gqa", "sft", _TRAINING),
         Workload("llama_lora", "llama_gqa", "lora", _TRAINING),
         Workload("llama_dpo", "llama_gqa", "dpo", _TRAINING),
@@ -77,8 +101,15 @@ WORKLOADS = {
         Workload("gpt3_generate", "gpt3", "generate", _DECODING),
         Workload("qwen2_moe_generate", "qwen2_moe", "generate", (*_DECODING, "topk/float32")),
         Workload("llama_predict", "llama_gqa", "predict", ("matmul/float32", "softmax/float32")),
+        Workload("sd_unet_train", "stable_diffusion", "denoise", (*_DIFFUSING, "conv2d_grad/float32", "adamw/float32")),
+        Workload("sd_sample", "stable_diffusion", "sample", _DIFFUSING),
     )
 }
+
+
+Inputs = NDArray[np.int64]
+Loss = Callable[[int], Any]
+"""Step -> the loss, a scalar tensor."""
 
 
 def drawn_weights(model: Any, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -104,7 +135,10 @@ def run_workload(
     ``steps`` and ``precision`` (float32 without it) concern training only.
     """
     paddle.set_device(device)
-    model = build_model(paddle, ARCHITECTURES[workload.architecture])
+    if workload.diffuses:
+        return _diffuse(paddle, device, workload, steps, seed)
+    architecture = ARCHITECTURES[workload.architecture]
+    model = build_model(paddle, architecture if device == "cpu" else architecture.having(workload.fused))
     if workload.task == "lora":
         model = with_lora(paddle, model)
     weights = drawn_weights(model, seed)
@@ -133,16 +167,43 @@ def _train(
 ) -> Results:
     model.train()
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
-    optimizer = paddle.optimizer.AdamW(
+    model, optimizer = decorated(paddle, model, _adamw(paddle, trainable), precision)
+    loss_of = _LOSSES[workload.task](paddle, model, *_tokens(workload, steps, seed))
+    return _descend(paddle, device, loss_of, trainable, optimizer, steps, precision)
+
+
+def _diffuse(paddle: ModuleType, device: str, workload: Workload, steps: int, seed: int) -> Results:
+    models = build_diffusion(paddle, seed)
+    parameters = list(models.denoiser.named_parameters())
+    if workload.task == "sample":
+        return Results([sampled_image(paddle, models, seed)], _elsewhere(parameters, device), len(parameters))
+    models.denoiser.train()
+    optimizer = _adamw(paddle, parameters)
+    return _descend(
+        paddle, device, lambda step: noise_loss(paddle, models, seed + step), parameters, optimizer, steps, None
+    )
+
+
+def _adamw(paddle: ModuleType, trainable: Sequence[tuple[str, Any]]) -> Any:
+    return paddle.optimizer.AdamW(
         learning_rate=1e-3,
         beta2=0.95,
         weight_decay=0.01,
         parameters=[parameter for _, parameter in trainable],
         grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
     )
-    model, optimizer = decorated(paddle, model, optimizer, precision)
+
+
+def _descend(
+    paddle: ModuleType,
+    device: str,
+    loss_of: Loss,
+    trainable: Sequence[tuple[str, Any]],
+    optimizer: Any,
+    steps: int,
+    precision: Precision | None,
+) -> Results:
     scaler = loss_scaler(paddle, precision)
-    loss_of = _LOSSES[workload.task](paddle, model, *_tokens(workload, steps, seed))
     results = Results([], [], 0)
     for step in range(steps):
         with autocast(paddle, precision):
@@ -164,11 +225,6 @@ def _train(
 
 def _elsewhere(tensors: Iterable[tuple[str, Any]], device: str) -> list[str]:
     return [f"{name}: on {tensor.place}" for name, tensor in tensors if not lies_on(tensor, device)]
-
-
-Inputs = NDArray[np.int64]
-Loss = Callable[[int], Any]
-"""Step -> the loss, a scalar tensor."""
 
 
 def _pretrain(paddle: ModuleType, model: Any, inputs: Inputs, labels: Inputs) -> Loss:

@@ -10,9 +10,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "adapter_sdk/error.h"
 #include "adapter_sdk/host/parallel.h"
@@ -25,6 +25,19 @@ namespace {
 void require(int status, const char* function) {
   if (status != 0)
     throw DeviceError(std::string("oneDNN's ") + function + " failed with status " + std::to_string(status));
+}
+
+// Memory of this thread for n floats, without values; the next call with the same `use` hands it out again. Fresh pages
+// for each product would cost more than the product.
+float* scratch(int use, int64_t n) {
+  struct Block {
+    std::unique_ptr<float[]> data;
+    int64_t size = 0;
+  };
+  static thread_local Block blocks[3];
+  Block& block = blocks[use];
+  if (block.size < n) block = {std::unique_ptr<float[]>(new float[static_cast<size_t>(n)]), n};
+  return block.data.get();
 }
 
 char letter(bool transpose) { return transpose ? 'T' : 'N'; }
@@ -64,11 +77,11 @@ void multiply(const Panel& p, const double* a, const double* b, double beta, dou
 }
 
 // `rows` x `columns` elements, packed; exact.
-std::vector<float> widened(const float16* x, int64_t rows, int64_t columns, int64_t stride) {
-  std::vector<float> wide(static_cast<size_t>(rows * columns));
+const float* widened(int use, const float16* x, int64_t rows, int64_t columns, int64_t stride) {
+  float* wide = scratch(use, rows * columns);
   for (int64_t i = 0; i < rows; ++i) {
     const float16* row = x + i * stride;
-    float* to = wide.data() + i * columns;
+    float* to = wide + i * columns;
     int64_t j = 0;
 #ifdef __F16C__
     for (; j + 8 <= columns; j += 8)
@@ -81,10 +94,9 @@ std::vector<float> widened(const float16* x, int64_t rows, int64_t columns, int6
 
 void multiply(const Panel& p, const float16* a, const float16* b, float beta, float* c) {
   const int64_t a_columns = p.transpose_a ? p.m : p.k, b_columns = p.transpose_b ? p.k : p.n;
-  const std::vector<float> wide_a = widened(a, p.transpose_a ? p.k : p.m, a_columns, p.lda);
-  const std::vector<float> wide_b = widened(b, p.transpose_b ? p.n : p.k, b_columns, p.ldb);
-  multiply({p.transpose_a, p.transpose_b, p.m, p.n, p.k, a_columns, b_columns, p.ldc}, wide_a.data(), wide_b.data(),
-           beta, c);
+  const float* wide_a = widened(1, a, p.transpose_a ? p.k : p.m, a_columns, p.lda);
+  const float* wide_b = widened(2, b, p.transpose_b ? p.n : p.k, b_columns, p.ldb);
+  multiply({p.transpose_a, p.transpose_b, p.m, p.n, p.k, a_columns, b_columns, p.ldc}, wide_a, wide_b, beta, c);
 }
 
 // ---- from panels to a product ---------------------------------------------------------------------------------------
@@ -142,10 +154,10 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
   }
   each_strip(transpose_a, transpose_b, m, n, k, [&](Panel panel, int64_t at_a, int64_t at_b, int64_t at_c) {
     if constexpr (is_half<T>) {
-      std::vector<float> sum(static_cast<size_t>(panel.m * panel.n));
+      float* sum = scratch(0, panel.m * panel.n);
       panel.ldc = panel.n;
-      multiply(panel, a + at_a, b + at_b, 0.0f, sum.data());
-      store_panel(panel, sum.data(), beta, c + at_c, n);
+      multiply(panel, a + at_a, b + at_b, 0.0f, sum);
+      store_panel(panel, sum, beta, c + at_c, n);
     } else {
       multiply(panel, a + at_a, b + at_b, beta, c + at_c);
     }

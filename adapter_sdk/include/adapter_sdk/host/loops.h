@@ -26,6 +26,14 @@
 #define ADAPTER_NOINLINE
 #endif
 
+// A function that is compiled a second time for 512-bit vectors and chosen when the library is loaded. Its results must
+// not depend on the width: whole elements, or sums in lanes (host/fold.h).
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define ADAPTER_WIDE_VECTORS __attribute__((target_clones("avx512f", "default")))
+#else
+#define ADAPTER_WIDE_VECTORS
+#endif
+
 namespace adapter::host {
 
 // Elements that are converted together where a type has to be widened in a buffer of its own.

@@ -1,0 +1,119 @@
+"""Stable Diffusion, small enough for a test: the denoising network, the image autoencoder and the text encoder.
+
+The only module that imports ppdiffusers. Its weights are drawn by NumPy, the same on every device.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SCALE", "Diffusion", "build_diffusion", "noise_loss", "sampled_image", "why_no_diffusion"]
+
+SCALE = 0.18215
+"""Of latent numbers, as Stable Diffusion v1 defines them."""
+
+_STEPS_OF_TRAINING = 100
+_STEPS_OF_SAMPLING = 5
+_IMAGE, _LATENT, _WORDS, _VOCABULARY = 16, 8, 16, 100
+
+
+def why_no_diffusion() -> str | None:
+    """Why the models cannot be built here, and what to do; ``None`` where they can. Imports nothing."""
+    if importlib.util.find_spec("ppdiffusers") is not None:
+        return None
+    return "ppdiffusers is not installed; install adapter-sdk[diffusion]: pip install 'adapter-sdk[diffusion]'"
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    denoiser: Any
+    autoencoder: Any
+    text_encoder: Any
+    library: ModuleType
+
+
+def build_diffusion(paddle: ModuleType, seed: int) -> Diffusion:
+    """The three models on Paddle's current device: latents 4 x 8 x 8, images 3 x 16 x 16, texts of 16 words."""
+    library = importlib.import_module("ppdiffusers")
+    transformers = importlib.import_module("paddlenlp.transformers")
+    denoiser = library.UNet2DConditionModel(
+        sample_size=_LATENT,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(32, 64),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=8,
+        norm_num_groups=8,
+    )
+    autoencoder = library.AutoencoderKL(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=8,
+    )
+    text = transformers.CLIPTextConfig(
+        vocab_size=_VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=_WORDS,
+    )
+    models = Diffusion(denoiser, autoencoder, transformers.CLIPTextModel(text), library)
+    for number, model in enumerate((models.denoiser, models.autoencoder, models.text_encoder)):
+        _draw_weights(model, seed + number)
+    models.autoencoder.eval()
+    models.text_encoder.eval()
+    return models
+
+
+def _draw_weights(model: Any, seed: int) -> None:
+    draw = np.random.RandomState(seed)
+    for name, tensor in sorted(model.state_dict().items()):
+        if "float" in str(tensor.dtype):
+            noise = draw.standard_normal(tuple(tensor.shape)) * 0.05
+            is_scale = "norm" in name and name.endswith("weight")
+            tensor.set_value((noise + 1.0 if is_scale else noise).astype(np.float32))
+
+
+def _texts(paddle: ModuleType, models: Diffusion, draw: np.random.RandomState) -> Any:
+    return models.text_encoder(paddle.to_tensor(draw.randint(0, _VOCABULARY, (2, _WORDS))))[0]
+
+
+def noise_loss(paddle: ModuleType, models: Diffusion, seed: int) -> Any:
+    """The loss of one training step on drawn images and texts: how well the noise in their latents is predicted."""
+    draw = np.random.RandomState(seed)
+    scheduler = models.library.DDPMScheduler(num_train_timesteps=_STEPS_OF_TRAINING)
+    images = paddle.to_tensor(draw.standard_normal((2, 3, _IMAGE, _IMAGE)).astype(np.float32))
+    with paddle.no_grad():
+        latents = models.autoencoder.encode(images).latent_dist.mean * SCALE
+        texts = _texts(paddle, models, draw)
+    noise = paddle.to_tensor(draw.standard_normal(latents.shape).astype(np.float32))
+    times = paddle.to_tensor(draw.randint(0, _STEPS_OF_TRAINING, (2,)))
+    predicted = models.denoiser(scheduler.add_noise(latents, noise, times), times, texts).sample
+    return paddle.nn.functional.mse_loss(predicted, noise)
+
+
+def sampled_image(paddle: ModuleType, models: Diffusion, seed: int) -> NDArray[Any]:
+    """Images that deterministic sampling (DDIM, five steps) makes of drawn noise and texts."""
+    draw = np.random.RandomState(seed)
+    scheduler = models.library.DDIMScheduler(num_train_timesteps=_STEPS_OF_TRAINING)
+    scheduler.set_timesteps(_STEPS_OF_SAMPLING)
+    models.denoiser.eval()
+    with paddle.no_grad():
+        x = paddle.to_tensor(draw.standard_normal((2, 4, _LATENT, _LATENT)).astype(np.float32))
+        texts = _texts(paddle, models, draw)
+        for time in scheduler.timesteps:
+            x = scheduler.step(models.denoiser(x, time, texts).sample, time, x).prev_sample
+        return np.asarray(models.autoencoder.decode(x / SCALE).sample.numpy())
