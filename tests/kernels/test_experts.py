@@ -54,7 +54,9 @@ def dispatched(x: Array, gate: Array, bias: Array | None, k: int, capacity: int,
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("pad", [True, False])
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize(("tokens", "experts", "k", "capacity"), [(30, 4, 2, 9), (7, 3, 3, 100), (1, 2, 1, 1), (0, 3, 2, 4)])
+@pytest.mark.parametrize(
+    ("tokens", "experts", "k", "capacity"), [(30, 4, 2, 9), (7, 3, 3, 100), (1, 2, 1, 1), (0, 3, 2, 4)]
+)
 def test_gate_dispatch(
     call: Call, dtype: str, pad: bool, biased: bool, tokens: int, experts: int, k: int, capacity: int
 ) -> None:

@@ -127,6 +127,6 @@ def test_refusals(call: Call) -> None:
         attempt(good, good, np.zeros((3, 1), np.int64))
     with pytest.raises(RuntimeError, match="outside a table"):
         attempt(good, good, np.array([[0, 3, 1]]))
+    x = np.ones((1, 3, 2, 3), np.float32)
     with pytest.raises(ValueError, match="odd size"):
-        x = np.ones((1, 3, 2, 3), np.float32)
         call(NAME, "float32", [x, None, None, None, None, None], [True, False, 1e4], [(x.shape, "float32"), None, None])

@@ -31,6 +31,8 @@ FAMILIES = (
     "optimizer",
     "quantized",
     "fused_linear",
+    "fused_rows",
+    "experts",
 )
 
 _specs: dict[str, OperatorSpec] = {}
