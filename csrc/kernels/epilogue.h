@@ -65,19 +65,31 @@ struct EpilogueSlope {
   }
 };
 
-// Calls finish(sums of a part of a row, its first element's place in the result, its first column, n) for all of
-// op(x) op(y). A product of matrices, not of batches.
+// out = op(x) op(y), a product of matrices, not of batches. Every part of a row goes through finish(sums, place of the
+// first in the result, its column, n) before it is stored.
 template <typename T, typename Finish>
-void each_product_row(const MatrixProduct& p, const T* x, const T* y, Finish&& finish) {
+void multiply_with_epilogue(const MatrixProduct& p, const T* x, const T* y, T* out, Finish&& finish) {
+  using C = Compute<T>;
   const TileSides sides(p.m, p.n, p.k);
   const int64_t lda = p.transpose_x ? p.m : p.k, ldb = p.transpose_y ? p.k : p.n;
   each_tile(p.m, p.n, sides.rows, sides.columns, [&](const Tile& tile) {
-    std::vector<Compute<T>> sum(static_cast<size_t>(tile.rows * tile.columns));
+    std::vector<C> own(is_half<T> ? static_cast<size_t>(tile.rows * tile.columns) : 0);
+    C* sum = own.data();
+    int64_t row_length = tile.columns;
+    if constexpr (!is_half<T>) {  // the sums are made where they belong
+      sum = out + tile.row * p.n + tile.column;
+      row_length = p.n;
+      for (int64_t i = 0; p.k == 0 && i < tile.rows; ++i) std::fill_n(sum + i * row_length, tile.columns, C(0));
+    }
     if (p.k > 0)
       gemm_tile<T>(p.transpose_x, p.transpose_y, tile.rows, tile.columns, p.k, x + tile.row * (p.transpose_x ? 1 : lda),
-                   lda, y + tile.column * (p.transpose_y ? ldb : 1), ldb, Compute<T>(0), sum.data(), tile.columns);
-    for (int64_t i = 0; i < tile.rows; ++i)
-      finish(sum.data() + i * tile.columns, (tile.row + i) * p.n + tile.column, tile.column, tile.columns);
+                   lda, y + tile.column * (p.transpose_y ? ldb : 1), ldb, C(0), sum, row_length);
+    for (int64_t i = 0; i < tile.rows; ++i) {
+      const int64_t at = (tile.row + i) * p.n + tile.column;
+      C* row = sum + i * row_length;
+      finish(row, at, tile.column, tile.columns);
+      if constexpr (is_half<T>) host::narrow(row, out + at, 1, tile.columns);
+    }
   });
 }
 

@@ -42,11 +42,10 @@ void fused_gemm_epilogue(Context& ctx, const Tensor& x, const Tensor& y, const T
   const T* b = host::in<T>(y);
   const T* c = host::in<T>(bias);
   host::launch(ctx, [=] {
-    each_product_row(p, a, b, [=](Compute<T>* row, int64_t at, int64_t column, int64_t n) {
+    multiply_with_epilogue(p, a, b, r, [=](Compute<T>* row, int64_t at, int64_t column, int64_t n) {
       for (int64_t j = 0; j < n; ++j) row[j] += static_cast<Compute<T>>(c[column + j]);
       keep_for_gradient<T>(epilogue, row, n, kept, at);
       apply_epilogue(epilogue, row, n);
-      host::narrow(row, r + at, 1, n);
     });
   });
 }
@@ -101,11 +100,10 @@ void multiply_back_sloped(const MatrixProduct& p, const EpilogueSlope<T>& slope,
   const Shape flow{p.m, p.n}, weight = p.transpose_y ? Shape{p.n, p.k} : Shape{p.k, p.n};
   const MatrixProduct back = p.transpose_x ? MatrixProduct(weight, flow, p.transpose_y, true)
                                            : MatrixProduct(flow, weight, false, !p.transpose_y);
-  each_product_row(back, p.transpose_x ? y : out_grad, p.transpose_x ? out_grad : y,
-                   [=](Compute<T>* row, int64_t at, int64_t, int64_t n) {
-                     for (int64_t j = 0; j < n; ++j) row[j] *= slope(at + j);
-                     host::narrow(row, dx + at, 1, n);
-                   });
+  multiply_with_epilogue(back, p.transpose_x ? y : out_grad, p.transpose_x ? out_grad : y, dx,
+                         [=](Compute<T>* row, int64_t at, int64_t, int64_t n) {
+                           for (int64_t j = 0; j < n; ++j) row[j] *= slope(at + j);
+                         });
 }
 
 // activation_grad names the activation of this layer if reserve_space has the shape of out_grad, as autograd passes it,
