@@ -101,8 +101,10 @@ class RopeRow {
                         std::to_string(angles_.length) + " rows");
     for (int64_t i = 0; i < half_; ++i) {
       const int64_t a = space_.neighbours ? 2 * i : i, b = space_.neighbours ? 2 * i + 1 : i + half_;
-      const auto [sin_a, cos_a] = at(position, a);
-      const auto [sin_b, cos_b] = at(position, b);
+      const bool one_angle = angles_.sin == nullptr && space_.neighbours;
+      const std::pair<C, C> of_a = at(position, a), of_b = one_angle ? of_a : at(position, b);
+      const auto [sin_a, cos_a] = of_a;
+      const auto [sin_b, cos_b] = of_b;
       C* own = values_.data() + i;
       own[0] = cos_a, own[half_] = space_.backward ? sin_b : -sin_a;
       own[2 * half_] = space_.backward ? -sin_a : sin_b, own[3 * half_] = cos_b;
