@@ -17,7 +17,7 @@ void argsort_grad(Context& ctx, const Tensor& indices, const Tensor& x, const Te
   launch_unsort<T>(ctx, x.shape, indices, out_grad, axis, x_grad);
 }
 
-ADAPTER_KERNEL("argsort", argsort, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("argsort", argsort, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t)
 ADAPTER_KERNEL("argsort_grad", argsort_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

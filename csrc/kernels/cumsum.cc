@@ -71,7 +71,7 @@ void cumsum_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const Sc
   running_sum<T>(ctx, out_grad, shape, flatten ? 0 : axis.integer, exclusive, !reverse, x_grad);
 }
 
-ADAPTER_KERNEL("cumsum", cumsum, wide, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("cumsum", cumsum, wide, float, double, float16, bfloat16, int32_t, int64_t, int8_t, uint8_t)
 ADAPTER_KERNEL("cumsum_grad", cumsum_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -43,6 +43,7 @@ void full_with_tensor(Context& ctx, const Tensor& value, const IntArray& shape, 
 ADAPTER_KERNEL("full", full, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t, uint8_t, bool)
 ADAPTER_KERNEL("full_like", full_like, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
                uint8_t, bool)
-ADAPTER_KERNEL("full_with_tensor", full_with_tensor, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("full_with_tensor", full_with_tensor, none, float, double, float16, bfloat16, int32_t, int64_t, bool,
+               int8_t, uint8_t)
 
 }  // namespace adapter::kernels

@@ -60,11 +60,11 @@ void index_elementwise_get_grad_3_1_1(Context& ctx, const Tensor& x, const Tenso
 }
 
 ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get, none, float, double, float16, bfloat16, int32_t, int64_t,
-               bool)
+               bool, int8_t, uint8_t)
 ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad, wide, float, double, float16, bfloat16,
                int32_t, int64_t)
 ADAPTER_KERNEL("index_elementwise_get", index_elementwise_get_3_1_1, none, float, double, float16, bfloat16, int32_t,
-               int64_t, bool)
+               int64_t, bool, int8_t, uint8_t)
 ADAPTER_KERNEL("index_elementwise_get_grad", index_elementwise_get_grad_3_1_1, wide, float, double, float16, bfloat16,
                int32_t, int64_t)
 

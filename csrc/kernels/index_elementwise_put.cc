@@ -116,16 +116,16 @@ void index_elementwise_put_grad(Context& ctx, const Tensor& x, const TensorList&
 }
 
 ADAPTER_KERNEL("index_elementwise_put", index_elementwise_put, none, float, double, float16, bfloat16, int32_t, int64_t,
-               bool)
+               bool, int8_t, uint8_t)
 ADAPTER_KERNEL("index_elementwise_put_grad", index_elementwise_put_grad, none, float, double, float16, bfloat16,
                int32_t, int64_t)
 ADAPTER_KERNEL("index_elementwise_put_with_tensor", index_elementwise_put_with_tensor, none, float, double, float16,
-               bfloat16, int32_t, int64_t, bool)
+               bfloat16, int32_t, int64_t, bool, int8_t, uint8_t)
 ADAPTER_KERNEL("index_elementwise_put_with_tensor_grad", index_elementwise_put_with_tensor_grad, wide, float, double,
                float16, bfloat16, int32_t, int64_t)
 // Paddle 3.1.0 has one operator for both, with a tensor as its value.
 ADAPTER_KERNEL("index_elementwise_put", index_elementwise_put_with_tensor, none, float, double, float16, bfloat16,
-               int32_t, int64_t, bool)
+               int32_t, int64_t, bool, int8_t, uint8_t)
 ADAPTER_KERNEL("index_elementwise_put_grad", index_elementwise_put_with_tensor_grad, wide, float, double, float16,
                bfloat16, int32_t, int64_t)
 

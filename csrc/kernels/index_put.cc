@@ -177,7 +177,7 @@ void index_put_grad(Context& ctx, const Tensor& x, const TensorList& indices, co
   });
 }
 
-ADAPTER_KERNEL("index_put", index_put, wide, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("index_put", index_put, wide, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t, uint8_t)
 ADAPTER_KERNEL("index_put_grad", index_put_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

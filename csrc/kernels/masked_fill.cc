@@ -36,7 +36,8 @@ void masked_fill_grad(Context& ctx, const Tensor& x, const Tensor& mask, const T
                [=](int64_t k, int64_t, int64_t j) { return m[j] ? Compute<T>(0) : Compute<T>(g[k]); });
 }
 
-ADAPTER_KERNEL("masked_fill", masked_fill, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("masked_fill", masked_fill, none, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t,
+               uint8_t)
 ADAPTER_KERNEL("masked_fill_grad", masked_fill_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

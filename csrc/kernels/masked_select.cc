@@ -79,7 +79,8 @@ void masked_select_grad(Context& ctx, const Tensor& x, const Tensor& mask, const
 }
 
 ADAPTER_KERNEL("nonzero", nonzero, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
-ADAPTER_KERNEL("masked_select", masked_select, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("masked_select", masked_select, none, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t,
+               uint8_t)
 ADAPTER_KERNEL("masked_select_grad", masked_select_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

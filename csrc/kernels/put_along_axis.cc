@@ -118,7 +118,7 @@ void put_along_axis_grad(Context& ctx, const Tensor& x, const Tensor& index, con
   });
 }
 
-ADAPTER_KERNEL("put_along_axis", put_along_axis, wide, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("put_along_axis", put_along_axis, wide, float, double, float16, bfloat16, int32_t, int64_t, uint8_t)
 ADAPTER_KERNEL("put_along_axis_grad", put_along_axis_grad, wide, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -67,7 +67,7 @@ void one_hot_raw(Context& ctx, const Tensor& x, const Scalar& classes, DType dty
   });
 }
 
-ADAPTER_KERNEL("add_raw", add_raw, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("add_raw", add_raw, none, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t, uint8_t)
 ADAPTER_KERNEL("equal_raw", equal_raw, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t, int8_t,
                uint8_t, bool)
 ADAPTER_KERNEL("less_than_raw", less_than_raw, none, float, double, float16, bfloat16, int32_t, int64_t, int16_t,

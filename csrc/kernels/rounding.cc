@@ -28,12 +28,22 @@ void abs_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, Output& x_g
 
 template <typename T>
 void floor(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return static_cast<T>(std::floor(v)); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) {
+    if constexpr (is_floating<T>)
+      return std::floor(v);
+    else
+      return v;
+  });
 }
 
 template <typename T>
 void ceil(Context& ctx, const Tensor& x, Output& out) {
-  host::unary<T, T>(ctx, x, out, [](Compute<T> v) { return static_cast<T>(std::ceil(v)); });
+  host::unary<T, T>(ctx, x, out, [](Compute<T> v) {
+    if constexpr (is_floating<T>)
+      return std::ceil(v);
+    else
+      return v;
+  });
 }
 
 // Steps are flat.
@@ -44,9 +54,9 @@ void step_grad(Context& ctx, const Tensor& out_grad, Output& x_grad) {
 
 ADAPTER_KERNEL("abs", abs, none, float, double, float16, bfloat16, int32_t, int64_t)
 ADAPTER_KERNEL("abs_grad", abs_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
-ADAPTER_KERNEL("floor", floor, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("floor", floor, none, float, double, float16, bfloat16, int32_t, int64_t, int8_t, uint8_t)
 ADAPTER_KERNEL("floor_grad", step_grad, none, float, double, float16, bfloat16)
-ADAPTER_KERNEL("ceil", ceil, none, float, double, float16, bfloat16)
+ADAPTER_KERNEL("ceil", ceil, none, float, double, float16, bfloat16, int32_t, int64_t, int8_t, uint8_t)
 ADAPTER_KERNEL("ceil_grad", step_grad, none, float, double, float16, bfloat16)
 
 }  // namespace adapter::kernels

@@ -73,8 +73,8 @@ void set_value(Context& ctx, const Tensor& x, const IntArray& starts, const IntA
   overwrite_part<T>(ctx, x, part, from, value, std::move(owned), out);
 }
 
-ADAPTER_KERNEL("set_value", set_value, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("set_value", set_value, none, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t, uint8_t)
 ADAPTER_KERNEL("set_value_with_tensor", set_value_with_tensor, none, float, double, float16, bfloat16, int32_t, int64_t,
-               bool)
+               bool, int8_t, uint8_t)
 
 }  // namespace adapter::kernels

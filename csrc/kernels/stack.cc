@@ -62,6 +62,6 @@ void unbind(Context& ctx, const Tensor& x, int32_t axis, OutputList& outs) {
 
 ADAPTER_KERNEL("stack", stack, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, int8_t, bool)
 ADAPTER_KERNEL("stack_grad", stack_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
-ADAPTER_KERNEL("unbind", unbind, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("unbind", unbind, none, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t, uint8_t)
 
 }  // namespace adapter::kernels

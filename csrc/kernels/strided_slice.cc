@@ -30,7 +30,8 @@ void strided_slice_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, c
   });
 }
 
-ADAPTER_KERNEL("strided_slice", strided_slice, none, float, double, float16, bfloat16, int32_t, int64_t, bool)
+ADAPTER_KERNEL("strided_slice", strided_slice, none, float, double, float16, bfloat16, int32_t, int64_t, bool, int8_t,
+               uint8_t)
 ADAPTER_KERNEL("strided_slice_grad", strided_slice_grad, none, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -57,7 +57,7 @@ void index_sample_grad(Context& ctx, const Tensor& x, const Tensor& index, const
   sum_places<T>(ctx, "index_sample", x.shape, index, out_grad, x.shape.axis(1), x_grad);
 }
 
-ADAPTER_KERNEL("take_along_axis", take_along_axis, none, float, double, float16, bfloat16, int32_t, int64_t)
+ADAPTER_KERNEL("take_along_axis", take_along_axis, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t)
 ADAPTER_KERNEL("take_along_axis_grad", take_along_axis_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 ADAPTER_KERNEL("index_sample", index_sample, none, float, double, float16, bfloat16, int32_t, int64_t)
 ADAPTER_KERNEL("index_sample_grad", index_sample_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)

@@ -70,7 +70,7 @@ void tile_grad(Context& ctx, const Tensor& x, const Tensor& out_grad, const IntA
   });
 }
 
-ADAPTER_KERNEL("tile", tile, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, bool)
+ADAPTER_KERNEL("tile", tile, none, float, double, float16, bfloat16, int32_t, int64_t, uint8_t, bool, int8_t)
 ADAPTER_KERNEL("tile_grad", tile_grad, wide, float, double, float16, bfloat16, int32_t, int64_t)
 
 }  // namespace adapter::kernels

@@ -63,6 +63,7 @@ NO_CPU_KERNEL = (
     "flash_attn_unpadded",
     "flashmask_attention",
     "memory_efficient_attention",
+    "fused_rotary_position_embedding",
 )
 
 

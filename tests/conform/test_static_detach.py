@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,9 @@ os._exit(0)
 
 
 @pytest.mark.device
-def test_detach_runs_on_the_device() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=False)
+def test_detach_runs_on_the_device(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"  # a file: to_static reads the source of what it converts
+    program.write_text(PROGRAM)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split("=> ")[1].strip() == "1 Place(refchip:0) 3.0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -303,21 +304,27 @@ def test_what_does_not_fit_is_refused(call: Call) -> None:
 
 
 LONG = """
-import resource, sys
+import sys
 import numpy as np
 from adapter_sdk import _kernels
+
+def peak():  # in KiB; not ru_maxrss, which starts at what the parent process held
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+
 n = int(sys.argv[1])
 q = np.ones((1, n, 1, 8), np.float32)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 _kernels.call("flash_attn", "float32", [q, q, q, None, None], [0.0, True, False, True, ""],
               [(q.shape, "float32"), None, None, None])
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak() - before) // 1024)
 """
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
+def test_memory_does_not_grow_with_the_square_of_the_length(tmp_path: Path) -> None:
     n = 16384  # the scores alone would take 1 GiB
     command = [sys.executable, "-c", LONG, str(n)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    # elsewhere than in the checkout, whose adapter_sdk has no compiled part
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64

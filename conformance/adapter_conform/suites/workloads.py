@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapter_conform.cases import Case, GateFigure, Outcome
-from adapter_conform.models.diffusion import why_no_diffusion
 from adapter_conform.models.training import Precision
 from adapter_conform.models.workloads import WORKLOADS, Results, Workload, run_workload
 from adapter_conform.states import State
@@ -44,8 +43,6 @@ class WorkloadSuite:
 
     def plan(self, request: PlanRequest) -> Sequence[Case]:
         names = _SMOKE if request.profile == "smoke" else tuple(WORKLOADS)
-        if request.profile == "standard":  # what needs more than the extra "models" is planned where it can run
-            names = tuple(name for name in names if not WORKLOADS[name].diffuses or why_no_diffusion() is None)
         steps = _STEPS[request.profile]
         cases = [self._case(request, name, "float32", WORKLOADS[name].task, {"steps": steps}) for name in names]
         for name in _MIXED if request.profile != "smoke" else ():

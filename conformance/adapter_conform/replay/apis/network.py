@@ -116,12 +116,12 @@ add(
 
 
 def _attention_kernels(a: Arguments) -> list[Kernel]:
-    """The decomposition that Paddle takes where it sees no flash attention: two products around a softmax."""
+    """Flash attention, or the decomposition that Paddle takes where it sees none: two products around a softmax."""
     if a.dropout_p and a.training:
         raise Refusal("attention with random dropout")
     if main_dtype(a) != "float32":
         raise Refusal("attention in a half type, which Paddle sends to a fused kernel")
-    return [kernel("matmul", "float32"), kernel("softmax", "float32")]
+    return [kernel("flash_attn|matmul", "float32"), kernel("flash_attn|softmax", "float32")]
 
 
 def _attention(a: Arguments) -> Tracked:
