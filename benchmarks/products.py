@@ -91,7 +91,8 @@ def _report(rows: list[Row], options: argparse.Namespace) -> str:
             own = [row for row in rows if row.case.name.startswith(kind) and row.dtype == dtype]
             cpu = geometric_mean([row.cpu / row.device for row in own if row.cpu])
             torch = geometric_mean([row.torch / row.device for row in own if row.torch])
-            lines.append(f"- {kind}, {dtype}, geometric mean: {torch} x PyTorch" + (f", {cpu} x CPU" if any(row.cpu for row in own) else ""))
+            beside_cpu = f", {cpu} x CPU" if any(row.cpu for row in own) else ""
+            lines.append(f"- {kind}, {dtype}, geometric mean: {torch} x PyTorch{beside_cpu}")
     return "\n".join([*lines, "", *_memory_table(options)])
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
+from adapter_conform.commands import Commands
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.plan import DEFAULT_CASE_TIMEOUT, MOST_DEFAULT_JOBS, RunOptions, default_jobs
 from adapter_conform.states import ExitCode
@@ -53,6 +54,7 @@ def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -
 
 
 @click.group(
+    cls=Commands,
     invoke_without_command=True,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
