@@ -6,6 +6,7 @@ import inspect
 import traceback
 import types
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pluggy
@@ -72,7 +73,7 @@ class CheckedHooks:
             raise
         except (Exception, SystemExit) as error:  # sys.exit(0) would pass for success
             raise self.invalid(hook, f"raised {_described(error)}", "see the traceback of the cause") from error
-        expected = get_type_hints(_SPECS[hook])["return"]
+        expected = _promised(hook)
         fault = _misfit(answer, expected)
         if fault:
             raise self.invalid(hook, fault, _see(hook))
@@ -102,6 +103,11 @@ class CheckedHooks:
                 raise self.invalid(
                     name, "the function is not marked as a hook", "decorate it with @adapter_sdk.hookimpl"
                 )
+
+
+@cache
+def _promised(hook: str) -> Any:
+    return get_type_hints(_SPECS[hook])["return"]
 
 
 def _see(hook: str) -> str:

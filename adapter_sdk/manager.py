@@ -66,12 +66,17 @@ class LoadedPlugin:
             return False
         if not self._hooks.implements("adapter_kernel_supported"):
             return True
-        return cast(
-            bool,
-            self._hooks.call(
-                "adapter_kernel_supported", operator=operator, dtype=dtype, attributes=dict(attributes or {})
-            ),
-        )
+        asked = {"operator": operator, "dtype": dtype, "attributes": dict(attributes or {})}
+        try:
+            return cast(bool, self._hooks.call("adapter_kernel_supported", **asked))
+        except PluginInvalid as error:  # which of hundreds of kernels it was about
+            raise PluginInvalid(
+                error.plugin,
+                error.hook,
+                error.signature,
+                f"asked for {operator}/{dtype} with attributes {asked['attributes']}: {error.fault}",
+                error.remedy,
+            ) from error.__cause__
 
     def confirm_mounted(self) -> None:
         """Returns when Paddle, already imported, offers the device and the library serves it.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from adapter_sdk import _table
+from adapter_sdk._counters import CallCounters
 from adapter_sdk._elf import check_shared_library
 from adapter_sdk._installed import find_library
 from adapter_sdk.errors import ContractMismatch, DeviceError, LibraryUnusable
@@ -78,7 +79,7 @@ class PluginLibrary:
         check_shared_library(self.path)
         self._handle = _load(self.path)
         self._table = _read_table(self.path, self._handle)
-        self._counters: list[tuple[str, _table.KernelRowStruct]] = []
+        self._counters: CallCounters | None = None
         self.name = self._text("name")
         self.vendor = self._text("vendor")
         self.version = self._text("version")
@@ -126,13 +127,16 @@ class PluginLibrary:
         Rows that differ only in signature count together. Kernels count on entry; synchronise first to know that they
         have ended.
         """
-        if len(self._counters) != self._table.kernel_count():
-            self._counters = [(_key(self._kernel(index, row)), row) for index, row in enumerate(self._rows())]
-        totals: dict[str, tuple[int, int]] = {}
-        for key, row in self._counters:
-            eager, static = totals.get(key, (0, 0))
-            totals[key] = (eager + row.eager_calls, static + row.static_calls)
-        return totals
+        counters = self.call_counters()
+        return {
+            key: (eager, static) for key, (eager, static) in zip(counters.keys, counters.read().tolist(), strict=True)
+        }
+
+    def call_counters(self) -> CallCounters:
+        """The counters behind :meth:`calls`, for those who read them often."""
+        if self._counters is None or self._counters.rows != self._table.kernel_count():
+            self._counters = CallCounters([(_key(self._kernel(i, row)), row) for i, row in enumerate(self._rows())])
+        return self._counters
 
     def mount_state(self) -> Registration:
         """Whether Paddle has loaded the library, and whether the library agreed to serve it."""
@@ -299,7 +303,7 @@ class NativePlugin:
     @hookimpl
     def adapter_kernel_supported(self, operator: str, dtype: str, attributes: Mapping[str, object]) -> bool:
         # The table declares kernels whole: it has no predicate on attributes.
-        return f"{operator}/{dtype}" in self._library().calls()
+        return f"{operator}/{dtype}" in self._library().call_counters()
 
     @hookimpl
     def adapter_fused_operators(self) -> Sequence[FusedOperatorDescription]:

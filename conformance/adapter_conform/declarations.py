@@ -16,10 +16,15 @@ __all__ = ["absence", "declared_kernels", "disbelieved_refusals"]
 
 def declared_kernels(plugin: LoadedPlugin) -> dict[tuple[str, str], str]:
     """(operator, dtype) -> accumulator dtype ("undefined" where nothing is summed) of every declared kernel."""
-    table: dict[tuple[str, str], str] = {}
-    for kernel in plugin.kernels:
-        table[kernel.operator, kernel.dtype] = kernel.accumulator or "undefined"
-    return table
+    global _latest
+    if _latest is None or _latest[0] is not plugin.kernels:
+        table = {(kernel.operator, kernel.dtype): kernel.accumulator or "undefined" for kernel in plugin.kernels}
+        _latest = (plugin.kernels, table)
+    return _latest[1]
+
+
+_latest: tuple[object, dict[tuple[str, str], str]] | None = None
+"""The last answer: a worker asks of one plugin, several times a case."""
 
 
 def absence(

@@ -41,18 +41,19 @@ class Session:
     def watch(self) -> Iterator[KernelCalls]:
         """Counts the plugin's kernel calls inside the block; the device is synchronised at its end."""
         calls = KernelCalls()
-        before = self.library.calls()
+        counters = self.library.call_counters()
+        before = counters.read()
         try:
             yield calls
         finally:
             self.paddle.device.synchronize(self.device)
-            after = self.library.calls()
-            for key, (eager, static) in after.items():
-                eager_before, static_before = before.get(key, (0, 0))
-                if eager > eager_before:
-                    calls.eager[key] = eager - eager_before
-                if static > static_before:
-                    calls.static[key] = static - static_before
+            risen = counters.read() - before
+            for place in risen.any(axis=1).nonzero()[0]:
+                eager, static = (int(count) for count in risen[place])
+                if eager > 0:
+                    calls.eager[counters.keys[place]] = eager
+                if static > 0:
+                    calls.static[counters.keys[place]] = static
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         """Whether Paddle's own kernel registry holds ``operator`` for ``dtype`` on the plugin's device type."""
