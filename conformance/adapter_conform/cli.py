@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from adapter_conform.commands import Commands
+from adapter_conform.durations import parse_duration
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.plan import DEFAULT_CASE_TIMEOUT, MOST_DEFAULT_JOBS, RunOptions, default_jobs
+from adapter_conform.shards import Shard
 from adapter_conform.states import ExitCode
 from adapter_conform.suites import DEFAULT_SUITES
 from adapter_conform.suites.base import PROFILES
@@ -26,6 +29,13 @@ Examples:
   adapter-conform --plugin refchip --suite ops --profile smoke -k "softmax and not grad"
   adapter-conform --plugin refchip --replay calls.txt --jobs 2 --out replayed
   adapter-conform --plugin acme --suite acme.checks:SUITE
+
+\b
+Long runs:
+  adapter-conform --plugin refchip --profile full --time-budget 8h --out night
+  adapter-conform --resume night --time-budget 8h        # after Ctrl-C, a crash, a reboot, a used up budget
+  adapter-conform --plugin refchip --shard 2/4 --out s2  # one of four machines
+  adapter-conform merge s1 s2 s3 s4 --out whole          # one verdict, as if one run
 
 \b
 Exit codes:
@@ -41,7 +51,8 @@ Environment:
                                    adapter_conform.supervisor.preload. Such a run is never conformant.
 
 \b
-Output in DIR: report.html, results.json, results.jsonl (a line a case, as it ends), junit.xml, logs/.
+Output in DIR: report.html, results.json, results.jsonl (a line a case, as it ends), junit.xml, logs/,
+plan.json and journal.jsonl (what --resume and merge need).
 Files of an older run in DIR are kept under a name with its time.
 """
 
@@ -51,6 +62,13 @@ def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -
     if not math.isfinite(seconds):
         raise click.BadParameter(f"{seconds} is no number of seconds.")
     return seconds
+
+
+def _duration(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.group(
@@ -106,6 +124,20 @@ def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -
     metavar="FILE",
     help="Also judge the recorded API calls in FILE (suite replay).",
 )
+@click.option(
+    "--time-budget",
+    metavar="TIME",
+    callback=_duration,
+    help="For the whole run: seconds, or e.g. 20m, 1h30m. What does not fit is not run, and says so.",
+)
+@click.option("--shard", metavar="I/N", help="Run only the I-th of N equal parts of the plan; see `merge`.")
+@click.option(
+    "--resume",
+    "resumed",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Go on with the run in DIR, however it ended; options are its own, except --jobs and --time-budget.",
+)
 @click.option("--list", "list_only", is_flag=True, help="Print the ids of the planned cases and run nothing.")
 @click.pass_context
 def cli(
@@ -119,12 +151,20 @@ def cli(
     seed: int,
     expression: str | None,
     replay: Path | None,
+    time_budget: float | None,
+    shard: str | None,
+    resumed: Path | None,
     list_only: bool,
 ) -> None:
     """Judges a PaddlePaddle device plugin: runs it case by case in worker processes, with CPU fallback off, and says
     what was proved."""
     if context.invoked_subcommand is not None:
         return
+    if resumed is not None:
+        from adapter_conform.run import resume
+
+        _refuse_beside_resume(context)
+        context.exit(int(resume(resumed, jobs, time_budget, Console(highlight=False))))
     if not plugin:
         raise click.UsageError("say which plugin to judge: --plugin NAME (`adapter-sdk devices` lists those installed)")
     options = RunOptions(
@@ -137,6 +177,8 @@ def cli(
         case_timeout=case_timeout,
         expression=expression,
         replay=replay,
+        shard=None if shard is None else Shard.parse(shard),
+        time_budget=time_budget,
     )
     if list_only:
         _list(options)
@@ -157,6 +199,17 @@ def _suites(given: str | None, replay: Path | None) -> tuple[str, ...]:
     if replay is None and "replay" in names:
         raise click.UsageError("suite replay needs --replay FILE")
     return names
+
+
+def _refuse_beside_resume(context: click.Context) -> None:
+    """Raises UsageError for an option that would change what the resumed run is about."""
+    free = {"resumed", "jobs", "time_budget"}
+    for option in context.command.params:
+        given = option.name is not None and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in free:
+            raise click.UsageError(
+                f"{option.opts[-1]} cannot be given with --resume: the run goes on with the options it was started with"
+            )
 
 
 def _list(options: RunOptions) -> None:

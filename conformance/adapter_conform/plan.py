@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,8 @@ from adapter_conform.cases import Case
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.selection import select_ids
-from adapter_conform.suites import load_suite
+from adapter_conform.shards import Shard
+from adapter_conform.suites import DEFAULT_SUITES, load_suite
 from adapter_conform.suites.base import ExclusionProvider, PlanRequest, SessionProvider, Suite
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ __all__ = [
     "default_jobs",
     "load_suites",
     "make_plan",
+    "narrowed_by",
     "nearest_ids",
 ]
 
@@ -65,6 +68,9 @@ class RunOptions:
     case_timeout: float = DEFAULT_CASE_TIMEOUT
     expression: str | None = None
     replay: Path | None = None
+    shard: Shard | None = None
+    time_budget: float | None = None
+    """Seconds for the whole run."""
 
     def repro(self, suite: str, case_id: str) -> str:
         """A shell command that reruns one case alone."""
@@ -90,7 +96,7 @@ class LoadedSuite:
 @dataclass(frozen=True)
 class PlannedCase:
     index: int
-    """Position in the plan; reports are in this order."""
+    """Position in the whole plan; reports are in this order."""
     spec: str
     """How a worker finds the suite."""
     case: Case
@@ -100,8 +106,13 @@ class PlannedCase:
 @dataclass(frozen=True)
 class Plan:
     cases: tuple[PlannedCase, ...]
+    """Those of this run's shard."""
     available: int
     """Cases before ``-k``."""
+    ids: tuple[str, ...]
+    """Of the whole plan, all shards together."""
+    digest: str
+    """sha256 over everything that the whole plan says of its cases: the same plan gives the same digest anywhere."""
     excluded: Exclusions = field(default_factory=dict)
     """Of every suite that can say so, whatever ``-k`` selects."""
 
@@ -123,7 +134,7 @@ def load_suites(specs: Sequence[str]) -> list[LoadedSuite]:
 
 
 def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: LoadedPlugin) -> Plan:
-    """Asks every suite for its cases and keeps those that ``-k`` selects.
+    """Asks every suite for its cases and keeps those that ``-k`` and ``--shard`` select.
 
     Raises:
         UsageProblem: a suite refuses the request (a malformed replay file...), or ``-k`` cannot be read.
@@ -136,9 +147,37 @@ def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: Loaded
     if options.expression is not None:
         selected = select_ids(options.expression, (case.id for _, case in found))
         chosen = [(spec, case) for spec, case in found if case.id in selected]
-    cases = [PlannedCase(index, spec, case, options.repro(spec, case.id)) for index, (spec, case) in enumerate(chosen)]
+    cases = [
+        PlannedCase(index, spec, case, options.repro(spec, case.id))
+        for index, (spec, case) in enumerate(chosen)
+        if options.shard is None or options.shard.takes(index)
+    ]
     excluded = {loaded.suite.name: lines for loaded in suites if (lines := _excluded_of(loaded, request)) is not None}
-    return Plan(tuple(cases), available=len(found), excluded=excluded)
+    ids = tuple(case.id for _, case in chosen)
+    return Plan(tuple(cases), available=len(found), ids=ids, digest=_digest(chosen), excluded=excluded)
+
+
+def narrowed_by(options: RunOptions, suites: Sequence[LoadedSuite]) -> tuple[str, ...]:
+    """The options that leave a part of the plan out; none for a run whose verdict is on everything.
+
+    A suite with a session of its own is all that there is to judge: it can run with no other.
+    """
+    found = []
+    names = [loaded.suite.name for loaded in suites]
+    if not set(DEFAULT_SUITES) <= set(names) and not any(loaded.session_provider for loaded in suites):
+        found.append(f"--suite {','.join(names)}")
+    if options.expression is not None:
+        found.append(f"-k {shlex.quote(options.expression)}")
+    if options.shard is not None:
+        found.append(f"--shard {options.shard}")
+    return tuple(found)
+
+
+def _digest(chosen: Sequence[tuple[str, Case]]) -> str:
+    digest = hashlib.sha256()
+    for spec, case in chosen:
+        digest.update((compact([spec, jsonable(case)]) + "\n").encode())
+    return digest.hexdigest()
 
 
 def nearest_ids(expression: str, ids: Sequence[str]) -> list[str]:

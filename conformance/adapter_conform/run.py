@@ -1,36 +1,38 @@
-"""A run from end to end: open, plan, execute, judge, write."""
+"""A run from end to end: open, plan, execute, judge, write; anew, or where an earlier session of it ended."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from adapter_conform.cases import Record
+from adapter_conform.appending import drop_torn_line
+from adapter_conform.conduct import Job, conduct
 from adapter_conform.errors import ConformError, UsageProblem
+from adapter_conform.journal import Story, read_story
 from adapter_conform.jsondata import compact
-from adapter_conform.plan import LoadedSuite, Plan, PlannedCase, RunOptions, load_suites, make_plan, nearest_ids
-from adapter_conform.report.folder import OutputFolder, RecordWriter
-from adapter_conform.report.html import render_html
-from adapter_conform.report.junit import render_junit
-from adapter_conform.report.summary import RunResult, build_summary
-from adapter_conform.report.terminal import ProgressView, print_outcome
+from adapter_conform.manifest import Manifest, library_digest, read_manifest
+from adapter_conform.plan import LoadedSuite, Plan, RunOptions, load_suites, make_plan, narrowed_by, nearest_ids
+from adapter_conform.report.folder import OutputFolder
+from adapter_conform.report.summary import RunResult
+from adapter_conform.report.terminal import print_outcome
+from adapter_conform.results import read_records, write_reports, writing
 from adapter_conform.states import ExitCode
-from adapter_conform.supervisor import Interruption, PoolEnd, Supervisor
 from adapter_conform.supervisor.describe import describe_host, describe_plugin
 from adapter_conform.supervisor.probe import probe_plugin
-from adapter_conform.waivers import WaiverBook, read_waivers
+from adapter_conform.supervisor.records import is_pending
+from adapter_conform.waivers import read_waivers
 
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
 
-__all__ = ["list_cases", "run"]
+__all__ = ["list_cases", "resume", "run"]
 
 
 def list_cases(options: RunOptions) -> Plan:
@@ -48,46 +50,96 @@ def run(options: RunOptions, console: Console) -> ExitCode:
 
     Raises:
         UsageProblem: the request is at fault; nothing has run.
+        ConformError: the files cannot be written; what was measured is in them.
     """
     suites = load_suites(options.suites)
     folder = OutputFolder(options.out)
-    started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    clock, started = time.monotonic(), datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:  # Ctrl-C ends these at once: a plugin's hook may hang, and there is nothing to keep yet
         plugin = _load_plugin(options, suites)
         plan = make_plan(options, suites, plugin)
-        book = WaiverBook(read_waivers(plugin.waivers), started.date())
-        identity = describe_plugin(plugin)
+        manifest = _manifest(options, suites, plugin, plan, started)
     except UsageProblem:
         raise
     except ConformError as error:
         _prepare(folder, console)
         result = _nothing_planned(options, suites, str(error), started)
-        _write(folder, result)
-    else:
-        _prepare(folder, console)
-        _say_if_empty(options, suites, plugin, plan, console)
-        with Interruption() as interruption:
-            records, end = _execute(options, suites, plan, book, folder, interruption, console)
-            result = RunResult(
-                options=options,
-                suite_names=[loaded.suite.name for loaded in suites],
-                records=records,
-                available=plan.available,
-                plugin=identity,
-                environment={**describe_host(), **end.environment},
-                kernels=end.kernels,
-                started=started.isoformat(timespec="seconds"),
-                elapsed_s=time.monotonic() - clock,
-                waivers=[rule.describe() for rule in book.rules],
-                # A run narrowed by -k cannot tell: the failure that a waiver admits may be outside of it.
-                stale_waivers=[] if options.expression else [rule.describe() for rule in book.stale(records)],
-                suspicions=end.suspicions,
-                stopped=end.stopped,
-                excluded=plan.excluded,
-            )
-            _write(folder, result)
-    print_outcome(console, result, folder)
-    return result.exit_code
+        write_reports(folder, result)
+        print_outcome(console, result, folder)
+        return result.exit_code
+    _prepare(folder, console)
+    _say_if_empty(options, suites, plugin, plan, console)
+    with writing(folder):
+        folder.write(folder.manifest, compact(manifest.to_json()) + "\n")
+    return conduct(Job(manifest, options, suites, plan, folder, clock), console)
+
+
+def resume(root: Path, jobs: int, time_budget: float | None, console: Console) -> ExitCode:
+    """Goes on with the run in ``root``: cases with a record are kept, all others are run.
+
+    Raises:
+        UsageProblem: there is no such run, it is still at work, or what it would run now is something else.
+        ConformError: the plugin cannot be loaded, or the files cannot be written.
+    """
+    clock = time.monotonic()
+    folder = OutputFolder(root)
+    folder.reopen()
+    manifest = read_manifest(folder.manifest)
+    options = manifest.options(root, jobs=jobs, time_budget=time_budget)
+    if options.replay is not None and not options.replay.is_file():
+        raise UsageProblem(
+            f"--resume {root}: its replay file {options.replay} is not here; resume where the run was started"
+        )
+    suites = load_suites(options.suites)
+    plugin = _load_plugin(options, suites)
+    plan = make_plan(options, suites, plugin)
+    _check_same(root, manifest, _manifest(options, suites, plugin, plan, manifest.started))
+    story = read_story(folder.journal)
+    found = read_records(folder, [planned.case.id for planned in plan.cases])
+    kept = {case_id: record for case_id, record in found.items() if not is_pending(record)}
+    story.elapsed_s = max(story.elapsed_s, _seconds_until_last_record(folder, story))
+    with writing(folder):
+        drop_torn_line(folder.journal)
+        if len(kept) < len(found):  # those put off would have two records
+            folder.write(folder.records, "".join(compact(record.to_json()) + "\n" for record in kept.values()))
+        else:
+            drop_torn_line(folder.records)
+    words = f"{len(kept)} of {len(plan.cases)} cases have a record; {len(plan.cases) - len(kept)} are left"
+    console.print(Text(f"resuming {root}: {words}"), soft_wrap=True)
+    return conduct(Job(manifest, options, suites, plan, folder, clock, kept, story), console)
+
+
+def _manifest(
+    options: RunOptions, suites: Sequence[LoadedSuite], plugin: LoadedPlugin, plan: Plan, started: str
+) -> Manifest:
+    return Manifest.of(
+        options,
+        suites,
+        plan,
+        plugin=describe_plugin(plugin),
+        library_sha256=library_digest(plugin),
+        host=describe_host(),
+        waivers=read_waivers(plugin.waivers),
+        started=started,
+    )
+
+
+def _check_same(root: Path, then: Manifest, now: Manifest) -> None:
+    differences = list(then.differences(now))
+    if differences:
+        listing = "\n".join(f"  {words}" for words in differences)
+        raise UsageProblem(
+            f"--resume {root}: what would run now is not what ran then (then and now):\n{listing}\n"
+            "Bring back what has changed, or start a new run."
+        )
+
+
+def _seconds_until_last_record(folder: OutputFolder, story: Story) -> float:
+    """How long a run of one session took that was killed before it could say so."""
+    if story.sessions != 1 or not folder.records.exists():
+        return 0.0
+    started = datetime.datetime.fromisoformat(story.last_started).timestamp()
+    return max(0.0, folder.records.stat().st_mtime - started)
 
 
 def _load_plugin(options: RunOptions, suites: Sequence[LoadedSuite]) -> LoadedPlugin:
@@ -126,47 +178,7 @@ def _say_if_empty(
         console.print(Text(f"  close: {case_id}"), soft_wrap=True)
 
 
-def _execute(
-    options: RunOptions,
-    suites: Sequence[LoadedSuite],
-    plan: Plan,
-    book: WaiverBook,
-    folder: OutputFolder,
-    interruption: Interruption,
-    console: Console,
-) -> tuple[list[Record], PoolEnd]:
-    """Runs the plan; the records come back in its order."""
-    found: dict[int, Record] = {}
-    with RecordWriter(folder.records) as writer, ProgressView(console, len(plan.cases)) as view:
-
-        def sink(planned: PlannedCase, record: Record) -> None:
-            record = book.apply(record)
-            found[planned.index] = record
-            with _writing(folder):
-                writer.write(record)
-            view.add(record)
-
-        def interrupted() -> str | None:
-            return None if interruption.name is None else f"{interruption.name} (Ctrl-C or kill)"
-
-        end = Supervisor(
-            plan.cases,
-            sink,
-            plugin=options.plugin,
-            seed=options.seed,
-            session_suite=suites[0].spec if suites[0].session_provider is not None else None,
-            jobs=options.jobs,
-            case_timeout=options.case_timeout,
-            log_folder=folder.logs,
-            interrupted=interrupted,
-            progress=view.tick,
-        ).run()
-    return [found[planned.index] for planned in plan.cases], end
-
-
-def _nothing_planned(
-    options: RunOptions, suites: Sequence[LoadedSuite], why: str, started: datetime.datetime
-) -> RunResult:
+def _nothing_planned(options: RunOptions, suites: Sequence[LoadedSuite], why: str, started: str) -> RunResult:
     """The result of a run whose plugin cannot even be asked what it declares: nothing executed, inconclusive."""
     plugin: dict[str, Any] = {"name": options.plugin, "error": why}
     return RunResult(
@@ -177,27 +189,8 @@ def _nothing_planned(
         plugin=plugin,
         environment=describe_host(),
         kernels=[],
-        started=started.isoformat(timespec="seconds"),
+        started=started,
         elapsed_s=0.0,
         stopped=why,
+        narrowed_by=narrowed_by(options, suites),
     )
-
-
-@contextmanager
-def _writing(folder: OutputFolder) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:  # no space, a vanished mount...
-        raise ConformError(
-            f"cannot write to {error.filename or folder.root}: {error.strerror or error}\n"
-            f"What ran until then is in {folder.records}. Make room or give another --out, and run again."
-        ) from error
-
-
-def _write(folder: OutputFolder, result: RunResult) -> None:
-    with _writing(folder):
-        folder.write(folder.summary, compact(build_summary(result)) + "\n")
-        folder.write(folder.junit, render_junit(result))
-        folder.write(folder.html, render_html(result))
-        if not folder.records.exists():
-            folder.records.touch()

@@ -9,6 +9,8 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
     from adapter_sdk.native import PluginLibrary
@@ -54,6 +56,21 @@ class Session:
                     calls.eager[counters.keys[place]] = eager
                 if static > 0:
                     calls.static[counters.keys[place]] = static
+
+    def check_health(self) -> None:
+        """Returns when the device takes memory, copies to and fro, and has no error pending. Runs no kernel.
+
+        Raises:
+            RuntimeError: what came back is not what was sent.
+            Exception: whatever Paddle or the plugin raises.
+        """
+        sent = np.arange(1024, dtype=np.int32) ^ 0x5A5A5A5A
+        tensor = self.paddle.to_tensor(sent, place=self.device)
+        self.paddle.device.synchronize(self.device)
+        found = tensor.numpy()
+        wrong = int(np.count_nonzero(found != sent)) if found.shape == sent.shape else sent.size
+        if wrong:
+            raise RuntimeError(f"{wrong} of {sent.size} numbers came back from {self.device} changed")
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         """Whether Paddle's own kernel registry holds ``operator`` for ``dtype`` on the plugin's device type."""

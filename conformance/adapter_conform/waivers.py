@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapter_conform.cases import Record
@@ -33,18 +33,16 @@ class WaiverRule:
 
 @dataclass
 class WaiverBook:
-    """Applies waivers to records as they come, and remembers which were of use."""
+    """Applies waivers to records."""
 
     rules: Sequence[WaiverRule]
     today: datetime.date
-    used: set[WaiverRule] = field(default_factory=set)
 
     def apply(self, record: Record) -> Record:
         """``record`` itself, or a waived copy when it failed and a waiver that has not expired covers it."""
         if record.state is not State.FAILED:
             return record
         covering = [rule for rule in self.rules if rule.covers(record)]
-        self.used.update(covering)
         valid = [rule for rule in covering if rule.expires >= self.today]
         if valid:
             return replace(record, state=State.WAIVED, message=_join(valid[0].describe(), record.message))
@@ -58,14 +56,14 @@ class WaiverBook:
         A waiver whose cases were not all run stays undecided: the failure that it admits may be in the missing ones.
         """
         executed: set[tuple[str, str]] = set()
-        missing: set[tuple[str, str]] = set()
+        undecided: set[tuple[str, str]] = set()
         for record in records:
+            kind = (record.operator, record.dtype)
             if record.state in EXECUTED:
-                executed.add((record.operator, record.dtype))
-            elif record.state is State.NOT_RUN:
-                missing.add((record.operator, record.dtype))
-        decided = executed - missing
-        return [rule for rule in self.rules if (rule.operator, rule.dtype) in decided and rule not in self.used]
+                executed.add(kind)
+            if record.state in (State.NOT_RUN, State.FAILED, State.WAIVED):  # it covers the last two
+                undecided.add(kind)
+        return [rule for rule in self.rules if (rule.operator, rule.dtype) in executed - undecided]
 
 
 def read_waivers(declared: Iterable[Any]) -> list[WaiverRule]:

@@ -121,7 +121,13 @@ def test_k_narrows_the_run_and_the_report_says_so(conform: Conform) -> None:
     assert done.code == 0
     assert done.summary["planned"] == 4
     assert done.summary["selection"] == {"expression": "pass and not softmax", "available": 7}
-    assert "7 without -k" in done.stdout
+    assert done.summary["scope"] == "narrowed"
+    assert done.summary["narrowed_by"] == ["-k 'pass and not softmax'"]
+    assert "pass:6,fail: conformant, on a part only: -k 'pass and not softmax'" in done.stdout
+    assert "4 of 4 planned cases executed of 7 in these suites" in done.stdout
+    assert "conformant, on a part only: -k &#39;pass and not softmax&#39;" in (done.out / "report.html").read_text()
+    whole = conform("pass:6").summary
+    assert (whole["scope"], whole["narrowed_by"]) == ("full", [])
 
 
 def test_k_that_selects_nothing_is_inconclusive(conform: Conform) -> None:

@@ -56,8 +56,8 @@ def test_stale_only_when_everything_it_speaks_of_was_executed() -> None:
     assert book.stale([record(State.PASSED, operator="add")]) == []
     assert book.stale([record(State.PASSED), record(State.NOT_RUN)]) == []
     assert book.stale([record(State.PASSED), record(State.PASSED)]) == [rule()]
-    book.apply(record(State.FAILED))
-    assert book.stale([record(State.PASSED)]) == []
+    assert book.stale([record(State.PASSED), book.apply(record(State.FAILED))]) == [], "of use"
+    assert book.stale([record(State.PASSED), record(State.FAILED)]) == [], "of use until it expired"
 
 
 def test_waiver_without_a_field_or_with_a_bad_date_is_refused() -> None:

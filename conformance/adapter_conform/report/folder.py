@@ -6,13 +6,12 @@ import contextlib
 import datetime
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
+from adapter_conform.appending import AppendedFile
 from adapter_conform.cases import Record
 from adapter_conform.errors import UsageProblem
-from adapter_conform.jsondata import compact, jsonable
 
 __all__ = ["OutputFolder", "RecordWriter"]
 
@@ -24,6 +23,8 @@ class OutputFolder:
         self.root = root
         self.records = root / "results.jsonl"
         self.summary = root / "results.json"
+        self.manifest = root / "plan.json"
+        self.journal = root / "journal.jsonl"
         self.junit = root / "junit.xml"
         self.html = root / "report.html"
         self.logs = root / "logs"
@@ -35,26 +36,46 @@ class OutputFolder:
         Raises:
             UsageProblem: it is a file, not writable, or another run is still at work in it.
         """
-        try:
+        with self._usable("--out"):
             self.root.mkdir(parents=True, exist_ok=True)
             self._probe()
             self._claim()
             moved = self._move_aside()
             self.logs.mkdir()
+        return moved
+
+    def reopen(self) -> None:
+        """Takes up the folder of a run that has ended or died.
+
+        Raises:
+            UsageProblem: it is not there, not writable, or the run is still at work in it.
+        """
+        if not self.root.is_dir():
+            raise UsageProblem(
+                f"--resume {self.root}: there is no such folder\nGive the --out folder of an earlier run."
+            )
+        with self._usable("--resume"):
+            self._claim()
+            self._probe()
+            self.logs.mkdir(exist_ok=True)
+
+    @contextlib.contextmanager
+    def _usable(self, option: str) -> Iterator[None]:
+        try:
+            yield
         except BlockingIOError as error:
             raise UsageProblem(
-                f"--out {self.root}: another run is still writing there\nWait for its end, or give another folder."
+                f"{option} {self.root}: another run is still writing there\nWait for its end, or give another folder."
             ) from error
         except FileExistsError as error:
             raise UsageProblem(
-                f"--out {self.root}: it, or a folder above it, is a file\nGive a folder with --out."
+                f"{option} {self.root}: it, or a folder above it, is a file\nGive a folder with --out."
             ) from error
         except OSError as error:
             raise UsageProblem(
-                f"--out {self.root}: cannot be written: {error.strerror or error}\n"
-                "Give another folder with --out, or make this one writable."
+                f"{option} {self.root}: cannot be written: {error.strerror or error}\n"
+                "Give another folder, or make this one writable."
             ) from error
-        return moved
 
     def _probe(self) -> None:
         probe = self.root / f".write-test-{os.getpid()}"
@@ -68,7 +89,8 @@ class OutputFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _move_aside(self) -> list[Path]:
-        present = [p for p in (self.records, self.summary, self.junit, self.html, self.logs) if p.exists()]
+        files = (self.records, self.summary, self.junit, self.html, self.logs, self.manifest, self.journal)
+        present = [path for path in files if path.exists()]
         if not present:
             return []
         newest = max(path.stat().st_mtime for path in present)
@@ -91,22 +113,13 @@ def _with_suffix(path: Path, suffix: str) -> Path:
 
 
 class RecordWriter:
-    """Appends records to ``results.jsonl``, each complete on disk before the next case ends."""
+    """Appends records to ``results.jsonl``, each handed to the system whole before the next case ends."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("x", encoding="utf-8")
+        self._file = AppendedFile(path)
 
     def write(self, record: Record) -> None:
-        data: Mapping[str, object] = jsonable(record.to_json())
-        self._file.write(compact(data) + "\n")
-        self._file.flush()
+        self._file.append(record.to_json())
 
-    def __enter__(self) -> RecordWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # After a failed write, closing tries to write the rest again; that second error would hide the first.
-        with contextlib.suppress(OSError) if kind is not None else contextlib.nullcontext():
-            self._file.close()
+    def close(self) -> None:
+        self._file.close()

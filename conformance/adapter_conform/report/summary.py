@@ -45,6 +45,16 @@ class RunResult:
     """Why the run ended early."""
     excluded: Exclusions = field(default_factory=dict)
     """What suites left out when they planned; no part of the verdict."""
+    narrowed_by: Sequence[str] = ()
+    """The options that left a part of the plan out; empty when the verdict is on everything."""
+    replacements: Sequence[str] = ()
+    """Workers that had to be replaced although no case had crashed or hung in them, and why."""
+    quarantined: bool = False
+    """The run was stopped because the device was found sick."""
+    sessions: int = 1
+    """Times that the run was started or resumed, of all shards together."""
+    shards: int = 1
+    """Runs that were merged into this one."""
     _counts: dict[State, int] | None = field(default=None, repr=False)
     _contradictions: list[KernelRow] | None = field(default=None, repr=False)
 
@@ -74,6 +84,11 @@ class RunResult:
         if verdict is Verdict.CONFORMANT and (self.suspicions or self.stopped is not None):
             return Verdict.INCONCLUSIVE
         return verdict
+
+    @property
+    def headline(self) -> str:
+        """The verdict in words, with what it is a verdict on."""
+        return self.verdict.value + (f", on a part only: {' '.join(self.narrowed_by)}" if self.narrowed_by else "")
 
     @property
     def exit_code(self) -> ExitCode:
@@ -165,12 +180,18 @@ def build_summary(result: RunResult) -> dict[str, Any]:
         "suites": list(result.suite_names),
         "by_suite": {name: _plain(count_states(of_suite(result.records, name))) for name in result.suite_names},
         "profile": options.profile,
-        "scope": "full" if options.expression is None else "narrowed",
+        "scope": "narrowed" if result.narrowed_by else "full",
+        "narrowed_by": list(result.narrowed_by),
+        "shard": None if options.shard is None else str(options.shard),
+        "shards": result.shards,
+        "sessions": result.sessions,
         "selection": {"expression": options.expression, "available": result.available},
         "replay": None if options.replay is None else str(options.replay),
         "started": result.started,
         "stopped": result.stopped,
+        "quarantined": result.quarantined,
         "suspicions": list(result.suspicions),
+        "replacements": list(result.replacements),
         "waivers": list(result.waivers),
         "stale_waivers": list(result.stale_waivers),
         "excluded": {suite: _excluded(reasons) for suite, reasons in result.excluded.items()},

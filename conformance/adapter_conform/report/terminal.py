@@ -84,16 +84,17 @@ def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> 
             _print_excluded(console, suite, reasons)
     for line in (
         *result.suspicions,
+        *result.replacements[:_MAX_REASONS],
         *(f"stale {text}: it covered no failure; remove it" for text in result.stale_waivers),
     ):
         console.print(_shown(line, style="yellow"), soft_wrap=True)
     _print_contradictions(console, result.contradictions)
     if result.stopped is not None:
         console.print(_shown(f"The run was stopped: {result.stopped}", style="yellow"), soft_wrap=True)
-    verdict = Text(f"{result.options.plugin}: {result.verdict.value}", style=_STYLES[result.verdict])
+    verdict = Text(f"{result.options.plugin}: {result.headline}", style=_STYLES[result.verdict])
     verdict.append(f"  ({result.executed} of {len(result.records)} planned cases executed", style="not bold")
-    if result.options.expression is not None:
-        verdict.append(f", {result.available} without -k", style="not bold")
+    if len(result.records) < result.available:
+        verdict.append(f" of {result.available} in these suites", style="not bold")
     if result.kernels:
         kernels = build_summary(result)["kernels"]
         counts = f"{kernels['declared']} declared, {kernels['registered']} registered, {kernels['executed']} executed"

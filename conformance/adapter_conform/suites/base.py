@@ -66,5 +66,8 @@ class SessionProvider(Protocol):
         ...
 
     def open_session(self, plugin_name: str, seed: int) -> Any:
-        """Stands in for :func:`adapter_conform.session.open_session`; called once in every worker."""
+        """Stands in for :func:`adapter_conform.session.open_session`; called once in every worker.
+
+        The session may have ``check_health()``, which raises when the device no longer does the simplest thing.
+        """
         ...

@@ -3,56 +3,65 @@
 from __future__ import annotations
 
 import selectors
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from adapter_conform.cases import Outcome
 from adapter_conform.plan import PlannedCase
-from adapter_conform.states import State
+from adapter_conform.states import BAD, State
+from adapter_conform.supervisor.health import Footprint, Limits, oom_kills, ran_out_of_memory
 from adapter_conform.supervisor.preload import PRELOAD_VARIABLE, named_preload
 from adapter_conform.supervisor.process import Assignment, WorkerProcess, worker_environment
 from adapter_conform.supervisor.protocol import Message, outcome_from_json
-from adapter_conform.supervisor.records import Sink, record_of, strict
+from adapter_conform.supervisor.records import Sink, put_off, record_of, strict
 from adapter_sdk._probe import describe_exit
 
-__all__ = ["PoolEnd", "Supervisor"]
+__all__ = ["Note", "PoolEnd", "Supervisor"]
 
 _MAX_STARTUP_DEATHS = 3
+_MAX_SICK_STARTS = 2
+"""Fresh processes in a row that find the device sick: it is not the process, then."""
+_PROBE_SECONDS = 60.0
+"""A probe takes a millisecond; a busy machine may make much more of it."""
 _TICK_SECONDS = 0.1
 _STOP_SECONDS = 5.0
 _MIN_STARTUP_SECONDS = 180.0
 """Importing Paddle and opening a device on a busy machine takes long; a hang there must still end."""
 
 
+class Note(Protocol):
+    """Writes an event of the run down; see :mod:`adapter_conform.journal`."""
+
+    def __call__(self, event: str, /, **facts: object) -> None: ...
+
+
 @dataclass
 class PoolEnd:
-    """What came of the workers, beside the records."""
+    """How it ended, beside the records and the journal."""
 
     stopped: str | None = None
     """Why the run ended before its last case; ``None`` when it did not."""
-    plugin_failure: str | None = None
-    """Why the plugin could not be opened in any worker."""
-    suspicions: list[str] = field(default_factory=list)
-    """Things that belong to no case and yet forbid to call the plugin conformant."""
-    kernels: list[dict[str, Any]] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
+    quarantined: bool = False
+    """It was stopped because the device was found sick."""
 
 
 class Supervisor:
     """Runs ``cases`` on up to ``jobs`` workers. Every case ends in exactly one record, given to ``sink``.
 
     ``case_timeout`` is in seconds. ``interrupted`` is asked often; a text stops the run and says why.
-    ``progress`` is called about ten times a second.
+    ``progress`` is called about ten times a second. ``first_worker`` numbers the workers and their logs.
     """
 
     def __init__(
         self,
         cases: Sequence[PlannedCase],
         sink: Sink,
+        note: Note,
         *,
         plugin: str,
         seed: int,
@@ -62,8 +71,10 @@ class Supervisor:
         log_folder: Path,
         interrupted: Callable[[], str | None],
         progress: Callable[[], None],
+        first_worker: int = 1,
     ) -> None:
         self._sink = sink
+        self._note = note
         self._hello = {"type": "hello", "plugin": plugin, "seed": seed, "session_suite": session_suite}
         self._jobs = jobs
         self._case_timeout = case_timeout
@@ -71,21 +82,24 @@ class Supervisor:
         self._interrupted = interrupted
         self._progress = progress
         self._env = worker_environment(jobs)
+        self._limits = Limits.of_machine(jobs)
         self._cases = cases
         self._waiting: deque[PlannedCase] = deque()
         self._workers: list[WorkerProcess] = []
         self._selector = selectors.DefaultSelector()
-        self._started = 0
+        self._next_number = first_worker
         self._startup_deaths = 0
+        self._sick_starts = 0
         self._ever_ready = False
+        self._oom_kills = oom_kills()
         self._end = PoolEnd()
-        if (tool := named_preload(self._env)) is not None:
-            self._end.suspicions.append(
-                f"{PRELOAD_VARIABLE}={tool}: a tool was around the kernels, which proves nothing"
-            )
 
     def run(self) -> PoolEnd:
         """Runs until every case has its record. Returns normally also when interrupted."""
+        if (tool := named_preload(self._env)) is not None:
+            self._note(
+                "suspicion", what=f"{PRELOAD_VARIABLE}={tool}: a tool was around the kernels, which proves nothing"
+            )
         for planned in self._cases:
             if planned.case.not_run is not None:
                 self._sink(planned, record_of(planned, Outcome(State.NOT_RUN, message=planned.case.not_run), 0.0))
@@ -121,10 +135,10 @@ class Supervisor:
         self._kill_all()
         for assignment in held:
             message = f"started, but had not ended when the run was stopped: {self._end.stopped}"
-            self._close_case(assignment, Outcome(State.NOT_RUN, message=message), self._elapsed(assignment))
+            self._close_case(assignment, put_off(message), self._elapsed(assignment))
         for planned in self._waiting:
-            outcome = Outcome(State.NOT_RUN, message=f"the run was stopped before this case: {self._end.stopped}")
-            self._sink(planned, record_of(planned, outcome, 0.0))
+            message = f"the run was stopped before this case: {self._end.stopped}"
+            self._sink(planned, record_of(planned, put_off(message), 0.0))
         self._waiting.clear()
 
     # -- workers come and go
@@ -133,10 +147,10 @@ class Supervisor:
         """Starts workers until there is one for every waiting case or ``jobs`` of them."""
         free = sum(worker.assignment is None for worker in self._workers)
         while len(self._workers) < self._jobs and free < len(self._waiting):
-            self._started += 1
-            log_path = self._log_folder / f"worker-{self._started:04d}.log"
+            log_path = self._log_folder / f"worker-{self._next_number:04d}.log"
             limit = max(_MIN_STARTUP_SECONDS, self._case_timeout)
-            worker = WorkerProcess(self._started, self._hello, log_path, self._env, limit)
+            worker = WorkerProcess(self._next_number, self._hello, log_path, self._env, limit)
+            self._next_number += 1
             self._workers.append(worker)
             self._selector.register(worker, selectors.EVENT_READ, worker)
             free += 1
@@ -167,23 +181,51 @@ class Supervisor:
             self._bury(worker)
 
     def _answer(self, worker: WorkerProcess, message: Message) -> None:
-        if message["type"] == "ready":
-            worker.ready = True
-            self._startup_deaths = 0
-            if not self._ever_ready:
-                self._ever_ready = True
-                self._end.kernels, self._end.environment = message["kernels"], message["environment"]
-        elif message["type"] == "failed":
-            worker.failure = message["message"]
-            return  # it leaves by itself; its death is handled when the pipe ends
-        elif message["type"] == "done":
-            outcome = strict(outcome_from_json(message["outcome"]))
-            retire = bool(outcome.details.pop("retire_worker", False))
-            self._close_case(worker.release(), outcome, message["seconds"])
-            if retire:
-                self._send_home(worker)
-                return
-        self._give_work(worker)
+        kind = message["type"]
+        if kind == "ready":
+            self._welcome(worker, message)
+        elif kind == "failed":
+            worker.failure = message["message"]  # it leaves by itself; its death is handled when the pipe ends
+        elif kind == "done":
+            self._finish(worker, message)
+        elif kind == "healthy":
+            worker.probe_deadline = None
+            self._sick_starts = 0
+            self._give_work(worker)
+        elif kind == "sick":
+            self._end_sick(worker, message["message"])
+
+    def _welcome(self, worker: WorkerProcess, message: Message) -> None:
+        worker.ready = True
+        worker.footprint = Footprint.from_json(message["footprint"])
+        self._startup_deaths = 0
+        if not self._ever_ready:
+            self._ever_ready = True
+            self._note("ready", kernels=message["kernels"], environment=message["environment"])
+        worker.probe(_PROBE_SECONDS)
+
+    def _finish(self, worker: WorkerProcess, message: Message) -> None:
+        outcome = strict(outcome_from_json(message["outcome"]))
+        retire = bool(outcome.details.pop("retire_worker", False))
+        assignment = worker.release()
+        unfit = self._unfit(worker, outcome, Footprint.from_json(message["footprint"]))
+        goes_on = not retire and unfit is None and outcome.state not in BAD
+        if goes_on and self._waiting:  # before the record is written, so that the worker need not wait for that
+            self._give_work(worker)
+        self._close_case(assignment, outcome, message["seconds"])
+        if unfit is not None:
+            self._replace(worker, unfit)
+        elif retire or (goes_on and worker.assignment is None):
+            self._send_home(worker)
+        elif not goes_on:
+            worker.probe(_PROBE_SECONDS)
+
+    def _unfit(self, worker: WorkerProcess, outcome: Outcome, now: Footprint) -> str | None:
+        """Why the worker may run no further case; None when it may."""
+        if ran_out_of_memory(outcome):
+            return "its last case ran out of memory"
+        assert worker.footprint is not None
+        return self._limits.exceeded(worker.footprint, now)
 
     def _give_work(self, worker: WorkerProcess) -> None:
         if not self._waiting:
@@ -204,10 +246,20 @@ class Supervisor:
         if left_in_time and status != 0:
             self._suspect(worker, f"died of {describe_exit(status)}")
 
+    def _replace(self, worker: WorkerProcess, why: str) -> None:
+        """Ends a worker that still answers; the next one starts afresh."""
+        self._note(
+            "replacement",
+            what=f"worker {worker.number} was replaced after {worker.cases_done} cases, the last one "
+            f"{worker.last_case!r}: {why}",
+        )
+        self._send_home(worker)
+
     def _suspect(self, worker: WorkerProcess, what: str) -> None:
-        self._end.suspicions.append(
-            f"worker {worker.number} {what} while it ran no case; its last one was {worker.last_case!r}. "
-            f"See {worker.log_path}"
+        self._note(
+            "suspicion",
+            what=f"worker {worker.number} {what} while it ran no case; its last one was {worker.last_case!r}. "
+            f"See {_log_name(worker)}",
         )
 
     # -- what befalls workers
@@ -219,6 +271,9 @@ class Supervisor:
                 self._listen_to_the_end(worker)
             elif worker.assignment is not None and now > worker.assignment.deadline:
                 self._end_hang(worker)
+            elif worker.probe_deadline is not None and now > worker.probe_deadline:
+                worker.dump_stacks()
+                self._end_sick(worker, f"it did not answer within {_PROBE_SECONDS:g} s")
             elif not worker.ready and now > worker.startup_deadline:
                 worker.dump_stacks()
                 self._bury(worker, "did not become ready in time")
@@ -247,15 +302,38 @@ class Supervisor:
         how = why or f"died of {describe_exit(status)}"
         if worker.assignment is not None:
             self._blame_case(worker, status, how)
+        elif worker.probe_deadline is not None:
+            self._count_sick(worker, f"the process {how}")
         elif worker.ready:
             self._suspect(worker, how)
         else:
             self._count_startup_death(worker, how)
 
+    def _end_sick(self, worker: WorkerProcess, why: str) -> None:
+        self._dismiss(worker)
+        self._count_sick(worker, why)
+
+    def _count_sick(self, worker: WorkerProcess, why: str) -> None:
+        """A sick device may be well again for a fresh process; one that is not is given no further case."""
+        last = f"after case {worker.last_case!r}" if worker.last_case else "before its first case"
+        self._note("replacement", what=f"worker {worker.number} found the device sick {last}: {why}")
+        if worker.last_case is not None:
+            return
+        self._sick_starts += 1
+        if self._sick_starts >= _MAX_SICK_STARTS:
+            self._end.quarantined = True
+            self._stop(
+                f"the device is in quarantine: {self._sick_starts} fresh processes in a row could not copy to it and "
+                f"back; the last one: {why}\nReset the device, then go on with --resume."
+            )
+
     def _blame_case(self, worker: WorkerProcess, status: int, how: str) -> None:
         previous = worker.last_case
         assignment = worker.release()
         message = f"the worker process {how}"
+        if status == -signal.SIGKILL and (kills := oom_kills()) > self._oom_kills:
+            self._oom_kills = kills
+            message += "; the system killed a process for want of memory meanwhile"
         if previous is not None:
             message += f" (the case before it in the same process was {previous!r})"
         details = {"signal": describe_exit(status), "log": _log_name(worker), "log_tail": worker.log_tail()}
@@ -266,7 +344,6 @@ class Supervisor:
     def _count_startup_death(self, worker: WorkerProcess, how: str) -> None:
         self._startup_deaths += 1
         if worker.failure is not None and not self._ever_ready:
-            self._end.plugin_failure = worker.failure
             self._stop(f"the plugin could not be opened: {worker.failure}")
         elif self._startup_deaths >= _MAX_STARTUP_DEATHS:
             tail = worker.failure or worker.log_tail() or "its log is empty"
@@ -275,8 +352,6 @@ class Supervisor:
                 f"The end of {worker.log_path}:\n{tail}\n"
                 "Opening the plugin kills the process: see whether `import paddle` works with it installed."
             )
-            if not self._ever_ready:
-                self._end.plugin_failure = self._end.stopped
 
     # -- records
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_conform.plan import PlannedCase
+from adapter_conform.supervisor.health import Footprint
 from adapter_conform.supervisor.protocol import LineReader, Message, case_to_json, write_message
 
 __all__ = ["Assignment", "WorkerProcess", "worker_environment"]
@@ -44,7 +45,12 @@ class WorkerProcess:
         self.assignment: Assignment | None = None
         self.last_case: str | None = None
         """The id of the case that it finished last."""
+        self.cases_done = 0
+        self.footprint: Footprint | None = None
+        """When it was ready."""
         self.startup_deadline = time.monotonic() + startup_limit
+        self.probe_deadline: float | None = None
+        """While it looks whether the device is healthy."""
         self._log_start = 0
         self._spawn(env)
         self.send(hello)
@@ -91,7 +97,14 @@ class WorkerProcess:
         assert assignment is not None
         self.assignment = None
         self.last_case = assignment.planned.case.id
+        self.cases_done += 1
         return assignment
+
+    def probe(self, limit: float) -> None:
+        """Asks whether the device is healthy; ``limit`` is in seconds."""
+        self._log_start = self._log_size()
+        self.probe_deadline = time.monotonic() + limit
+        self.send({"type": "probe"})
 
     def dump_stacks(self) -> None:
         """Asks a hanging worker for its Python stacks. faulthandler answers even when the interpreter is stuck."""

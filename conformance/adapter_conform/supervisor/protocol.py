@@ -1,10 +1,13 @@
 """The conversation between supervisor and worker: one JSON object a line over two inherited pipes.
 
     supervisor -> worker   {"type": "hello", "plugin", "seed", "session_suite"}       once, first
-    worker -> supervisor   {"type": "ready", "kernels", "environment"}                or
+    worker -> supervisor   {"type": "ready", "kernels", "environment", "footprint"}   or
                            {"type": "failed", "message", "trace"}                     the worker then leaves
     supervisor -> worker   {"type": "run", "suite", "case"}                           one at a time
-    worker -> supervisor   {"type": "done", "outcome", "seconds"}
+    worker -> supervisor   {"type": "done", "outcome", "seconds", "footprint"}
+    supervisor -> worker   {"type": "probe"}                                          between cases
+    worker -> supervisor   {"type": "healthy"}                                        or
+                           {"type": "sick", "message"}
     supervisor -> worker   {"type": "stop"}                                           or the end of the pipe
 
 The pipes carry nothing else; whatever a plugin prints goes to the worker's log.

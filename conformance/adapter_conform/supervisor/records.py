@@ -9,7 +9,10 @@ from adapter_conform.cases import Outcome, Record
 from adapter_conform.plan import PlannedCase
 from adapter_conform.states import State
 
-__all__ = ["Sink", "record_of", "strict"]
+__all__ = ["PENDING", "Sink", "is_pending", "put_off", "record_of", "strict"]
+
+PENDING = "pending"
+"""In ``details`` of a case that was planned and not run because the run ended first; a resumed run takes it up."""
 
 Sink = Callable[[PlannedCase, Record], None]
 """Takes each record as it comes."""
@@ -28,6 +31,15 @@ def strict(outcome: Outcome) -> Outcome:
         why = "the suite gave no proof of where the work ran (executed_on is empty)"
         return replace(outcome, state=State.VACUOUS, message=_join(outcome.message, why))
     return outcome
+
+
+def put_off(message: str) -> Outcome:
+    """The outcome of a case that this session of the run does not come to."""
+    return Outcome(State.NOT_RUN, message=message, details={PENDING: True})
+
+
+def is_pending(record: Record) -> bool:
+    return record.state is State.NOT_RUN and record.details.get(PENDING) is True
 
 
 def record_of(planned: PlannedCase, outcome: Outcome, seconds: float) -> Record:

@@ -23,6 +23,7 @@ from adapter_conform.states import State
 from adapter_conform.suites import load_suite
 from adapter_conform.suites.base import SessionProvider
 from adapter_conform.supervisor.describe import describe_environment, describe_kernels
+from adapter_conform.supervisor.health import Footprint
 from adapter_conform.supervisor.preload import preload
 from adapter_conform.supervisor.protocol import (
     LineReader,
@@ -49,7 +50,11 @@ def main() -> NoReturn:
         command = commands.get()
         if command["type"] == "stop":
             _leave()
-        write_message(results_fd, _run(command["suite"], case_from_json(command["case"]), session))
+        elif command["type"] == "probe":
+            write_message(results_fd, _probe(session))
+        else:
+            done = _run(command["suite"], case_from_json(command["case"]), session)
+            write_message(results_fd, {**done, "footprint": Footprint.of_this_process().to_json()})
 
 
 def _open(hello: Message, results_fd: int) -> Any:
@@ -60,6 +65,7 @@ def _open(hello: Message, results_fd: int) -> Any:
             "type": "ready",
             "kernels": describe_kernels(session),
             "environment": describe_environment(session),
+            "footprint": Footprint.of_this_process().to_json(),
         }
     except BaseException as error:  # also SystemExit from a plugin: the supervisor must learn why
         write_message(
@@ -91,6 +97,17 @@ def _run(spec: str, case: Case, session: Any) -> Message:
     except BaseException as error:  # a SystemExit or KeyboardInterrupt raised by a case is that case's failure
         outcome = Outcome(State.FAILED, message=explain(error), details={"trace": _trace(error)})
         return {"type": "done", "outcome": outcome_to_json(outcome), "seconds": time.perf_counter() - start}
+
+
+def _probe(session: Any) -> Message:
+    """Whether the device still does the simplest thing. A session that has no probe of its own counts as healthy."""
+    check = getattr(session, "check_health", None)
+    try:
+        if check is not None:
+            check()
+    except BaseException as error:  # whatever a sick device makes of it
+        return {"type": "sick", "message": explain(error)}
+    return {"type": "healthy"}
 
 
 def explain(error: BaseException) -> str:
