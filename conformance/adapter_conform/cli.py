@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -224,7 +225,15 @@ def _list(options: RunOptions) -> None:
 
 def main() -> NoReturn:
     """Entry point. Python's own exit status 1 would claim "not conformant", so nothing is left to end with it."""
-    sys.exit(_main())
+    code = _main()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's own flush would fail once more
+        if code == ExitCode.CONFORMANT:
+            click.echo(f"Error: cannot print: {error.strerror or error}", err=True)
+            code = ExitCode.INCONCLUSIVE
+    sys.exit(code)
 
 
 def _main() -> int:

@@ -57,9 +57,9 @@ def conduct(job: Job, console: Console) -> ExitCode:
         with Interruption() as interruption:
             note("session", started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
             records, end = _execute(job, note, interruption, console)
-            note("end", stopped=end.stopped)
+            note("end", stopped=end.stopped, quarantined=end.quarantined)
             job.story.elapsed_s = earlier + time.monotonic() - job.clock
-            result = run_result(job.manifest, job.options, records, job.story, quarantined=end.quarantined)
+            result = run_result(job.manifest, job.options, records, job.story)
             write_reports(folder, result)
     finally:
         journal.close()

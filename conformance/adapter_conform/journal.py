@@ -31,6 +31,8 @@ class Story:
     """When the last session began: ISO 8601, UTC."""
     stopped: str | None = None
     """Why the last session ended early."""
+    quarantined: bool = False
+    """It did because the device was found sick."""
 
     def suspect(self, what: str) -> None:
         if what not in self.suspicions:
@@ -45,9 +47,9 @@ class Story:
         kind = event["event"]
         if kind == "session":
             self.sessions += 1
-            self.last_started, self.stopped = event["started"], None
+            self.last_started, self.stopped, self.quarantined = event["started"], None, False
         elif kind == "end":
-            self.stopped = event["stopped"]
+            self.stopped, self.quarantined = event["stopped"], event["quarantined"]
         elif kind == "suspicion":
             self.suspect(event["what"])
         elif kind == "replacement":
@@ -124,6 +126,9 @@ def merged_story(stories: Iterable[tuple[str, Story]]) -> Story:
         if story.kernels:
             whole._take_kernels(story.kernels)
         whole.environment = whole.environment or story.environment
+        if story.stopped is not None:
+            whole.stopped = "\n".join(filter(None, [whole.stopped, f"shard {name}: {story.stopped}"]))
+        whole.quarantined |= story.quarantined
         whole.sessions += story.sessions
         whole.elapsed_s += story.elapsed_s
     return whole

@@ -22,9 +22,7 @@ from adapter_conform.waivers import WaiverBook
 __all__ = ["read_records", "run_result", "write_reports", "writing"]
 
 
-def run_result(
-    manifest: Manifest, options: RunOptions, records: Sequence[Record], story: Story, *, quarantined: bool = False
-) -> RunResult:
+def run_result(manifest: Manifest, options: RunOptions, records: Sequence[Record], story: Story) -> RunResult:
     """What ``manifest`` set out to do, and what came of it. ``records`` are in the order of the plan."""
     book = WaiverBook(manifest.rules(), manifest.day)
     # A narrowed run cannot tell: the failure that a waiver admits may be outside of it.
@@ -44,7 +42,7 @@ def run_result(
         suspicions=story.suspicions,
         replacements=story.replacements,
         stopped=story.stopped,
-        quarantined=quarantined,
+        quarantined=story.quarantined,
         excluded=manifest.excluded,
         narrowed_by=manifest.narrowed_by,
         sessions=story.sessions,

@@ -169,7 +169,7 @@ def _prepare(folder: OutputFolder, console: Console) -> None:
 def _say_if_empty(
     options: RunOptions, suites: Sequence[LoadedSuite], plugin: LoadedPlugin, plan: Plan, console: Console
 ) -> None:
-    if plan.cases or options.expression is None:
+    if plan.ids or options.expression is None:
         return
     everything = make_plan(dataclasses.replace(options, expression=None), suites, plugin)
     near = nearest_ids(options.expression, [planned.case.id for planned in everything.cases])

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +33,16 @@ class FakeSession:
     plugin: Any
     device: str = DEVICE
     calls: int = 0
+    sick: bool = False
+    kept: list[Any] = field(default_factory=list)
+
+    def check_health(self) -> None:
+        """FAKE_SICK_FILE stands for the card's memory: while it is there, every process finds the card sick."""
+        card = Path(os.environ.get("FAKE_SICK_FILE", "/nonexistent"))
+        if card.exists() and card.read_text() == "crash":
+            os.kill(os.getpid(), signal.SIGABRT)
+        if self.sick or card.exists():
+            raise RuntimeError("the card does not answer")
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         ghosts = {"add", "matmul"} if "table-ghost" in dict(_words(self.plugin.name)) else {"add"}
@@ -87,13 +97,13 @@ class FakeSuite:
 
     def plan(self, request: PlanRequest) -> Sequence[Case]:
         cases = []
-        for kind, number in _words(request.plugin.name):
+        for kind, number in [*_words(request.plugin.name), *_words(os.environ.get("FAKE_MORE", "start-as-ever"))]:
             if kind.startswith(("waive", "start-", "table-", "excludes")):
                 continue
             if kind == "bad-plan":
                 raise ValueError("line 7: expected ')'")
             for index in range(number):
-                cases.append(self._case(kind, index))
+                cases.append(self._case(kind, index, request.seed))
         return cases
 
     def excluded(self, request: PlanRequest) -> Any:
@@ -106,13 +116,13 @@ class FakeSuite:
         lines = list(range(1, words.get("excludes", 0) + 1))
         return {"no oracle \x1b[31m</script><i>": lines[::3], "too large": [n for n in lines if n % 3 != 1]}
 
-    def _case(self, kind: str, index: int) -> Case:
+    def _case(self, kind: str, index: int, seed: int) -> Case:
         return Case(
             id=f"fake/{OPERATORS[index % 3]}/float32/{kind} [{index}]",
             suite=self.name,
             operator=OPERATORS[index % 3],
             dtype="float32",
-            payload={"kind": kind},
+            payload={"kind": kind, "seed": seed},
             timeout=0.5 if kind.startswith("hang") else None,
             not_run="torch is not installed" if kind == "planned-out" else None,
         )
@@ -148,6 +158,8 @@ class FakeSuite:
         figure = GateFigure("bound", "out0", value=1e-7, limit=1e-5, passed=True)
         details = {"kernels": {f"{case.operator}/{case.dtype}": 2}, "pid": os.getpid(), "nth": session.calls}
         return Outcome(State.PASSED, DEVICE, [figure], details=details)
+
+    _pass_on = _pass
 
     def _slow(self, case: Case, session: FakeSession) -> Outcome:
         time.sleep(0.3)
@@ -206,6 +218,31 @@ class FakeSuite:
         outcome = self._pass(case, session)
         outcome.details["retire_worker"] = True
         return outcome
+
+    def _sick(self, case: Case, session: FakeSession) -> Outcome:
+        session.sick = True
+        return self._fail(case, session)
+
+    def _sick_for_good(self, case: Case, session: FakeSession) -> Outcome:
+        Path(os.environ["FAKE_SICK_FILE"]).write_text("")
+        return self._fail(case, session)
+
+    def _sick_and_crash(self, case: Case, session: FakeSession) -> Outcome:
+        Path(os.environ["FAKE_SICK_FILE"]).write_text("crash")
+        return self._fail(case, session)
+
+    def _leak_handles(self, case: Case, session: FakeSession) -> Outcome:
+        session.kept += [os.open("/dev/null", os.O_RDONLY) for _ in range(300)]
+        return self._pass(case, session)
+
+    def _no_memory(self, case: Case, session: FakeSession) -> Outcome:
+        session.kept.append("a process that ran out of memory")
+        raise MemoryError("4 GiB wanted")
+
+    def _first_after(self, case: Case, session: FakeSession) -> Outcome:
+        """Passes in a process that no other case has been in."""
+        state = State.PASSED if session.calls == 1 else State.FAILED
+        return Outcome(state, DEVICE, details={"kernels": {"matmul/float32": 1}})
 
     def _kill_supervisor(self, case: Case, session: FakeSession) -> Outcome:
         Path(os.environ["FAKE_PID_FILE"]).write_text(str(os.getpid()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapter_conform.cases import Record
+from adapter_conform.errors import ConformError
 from adapter_conform.report.folder import OutputFolder
 from adapter_conform.report.junit import describe_figure
 from adapter_conform.report.summary import KernelRow, RunResult, build_summary, count_states, of_suite
@@ -65,7 +67,8 @@ class ProgressView:
             self._last_line = now
             elapsed, done = now - self._started, sum(self._counts.values())
             left = f", about {elapsed / done * (self._planned - done):.0f} s left" if done else ""
-            self._console.out(f"[{done}/{self._planned}] {self._states()}, {elapsed:.0f} s{left}", highlight=False)
+            with contextlib.suppress(OSError):  # no reason to end the run; printing the outcome will say so
+                self._console.out(f"[{done}/{self._planned}] {self._states()}, {elapsed:.0f} s{left}", highlight=False)
 
     def _states(self) -> str:
         return (
@@ -75,7 +78,20 @@ class ProgressView:
 
 
 def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> None:
-    """Verdict, counts by suite, first failures with the command that reruns each, and where the report lies."""
+    """Verdict, counts by suite, first failures with the command that reruns each, and where the report lies.
+
+    Raises:
+        ConformError: the terminal, or the file in its place, takes no more; a verdict that nobody sees is no success.
+    """
+    try:
+        _print_outcome(console, result, folder)
+    except OSError as error:
+        raise ConformError(
+            f"cannot print the verdict: {error.strerror or error}\nIt stands in {folder.summary}."
+        ) from error
+
+
+def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> None:
     console.print(_table(result))
     _print_failures(console, [record for record in result.records if record.state in BAD])
     _print_reasons(console, [record for record in result.records if record.state in (State.NOT_RUN, State.VACUOUS)])
