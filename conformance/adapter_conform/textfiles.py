@@ -6,21 +6,7 @@ from pathlib import Path
 
 from adapter_conform.errors import UsageProblem
 
-__all__ = ["decode", "read_text"]
-
-
-def decode(data: bytes) -> str:
-    """``data`` as text without a byte order mark.
-
-    Raises:
-        ValueError: it is not UTF-8; the message names the first such byte and its place in ``data``, from 1.
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # With a mark, positions count from behind it.
-        place = error.start + (len(data) - len(error.object)) + 1
-        raise ValueError(f"byte {place} (0x{error.object[error.start]:02x}) is not UTF-8") from error
+__all__ = ["read_text"]
 
 
 def read_text(path: Path, what: str) -> str:
@@ -34,17 +20,18 @@ def read_text(path: Path, what: str) -> str:
     except OSError as error:
         raise UsageProblem(f"{what} {path} cannot be read: {error.strerror or error}") from error
     try:
-        return decode(data)
-    except ValueError as error:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise UsageProblem(
             f"{what} {path}: {_place(data)} is not UTF-8\nSave it as UTF-8 text, or see that it is the file you meant."
         ) from error
 
 
 def _place(data: bytes) -> str:
+    """Where the first byte stands that is not UTF-8."""
     for number, line in enumerate(data.split(b"\n"), start=1):
         try:
-            line.decode("utf-8-sig")
+            line.decode()
         except UnicodeDecodeError as error:
-            return f"line {number}, byte {error.start + 1} (0x{error.object[error.start]:02x})"
-    return "it"
+            return f"line {number}, byte {error.start + 1} (0x{line[error.start]:02x})"
+    raise AssertionError("UTF-8 is decoded line by line just as well as whole")

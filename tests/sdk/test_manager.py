@@ -52,6 +52,21 @@ def test_predicate_sees_the_attributes(site: Site) -> None:
     assert not plugin.kernel_supported("gelu", "float32")
 
 
+def test_predicate_that_raises_is_blamed_with_the_kernel_that_was_asked_for(site: Site) -> None:
+    site.add("chip", with_hook(site, "def adapter_kernel_supported(attributes):\n    return attributes['axis'] == 0"))
+    with pytest.raises(PluginInvalid) as found:
+        load("chip").kernel_supported("relu", "float32", {"shape": [2]})
+    text = str(found.value)
+    for words in (
+        "plugin 'chip'",
+        "hook:      adapter_kernel_supported",
+        "asked for relu/float32 with attributes {'shape': [2]}",
+        "raised KeyError: 'axis'",
+    ):
+        assert words in text
+    assert isinstance(found.value.__cause__, KeyError)
+
+
 def test_predicate_that_answers_no_bool_is_blamed(site: Site) -> None:
     site.add("chip", with_hook(site, "def adapter_kernel_supported(operator):\n    return 'maybe'"))
     with pytest.raises(PluginInvalid, match=r"returned str 'maybe'; expected bool"):

@@ -72,7 +72,12 @@ def parse_file(path: Path) -> ReplayFile:
         ) from error
     result = ReplayFile(path=str(path))
     for number, raw in enumerate(data.split(b"\n"), start=1):
-        text = raw.decode("utf-8", errors="replace").rstrip("\r")
+        raw = raw.removesuffix(b"\r")
+        try:
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            result.errors.append(_undecodable(path.name, number, raw, error))
+            continue
         if not text.strip() or text.lstrip().startswith("#"):
             continue
         try:
@@ -82,6 +87,13 @@ def parse_file(path: Path) -> ReplayFile:
     if not result.calls:
         raise ReplayFileError(_no_call_message(result))
     return result
+
+
+def _undecodable(file: str, line: int, raw: bytes, error: UnicodeDecodeError) -> ReplaySyntaxError:
+    text = raw.decode("utf-8-sig", errors="replace")
+    place = len(error.object[: error.start].decode("utf-8")) + 1
+    problem = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
+    return ReplaySyntaxError(file, line, place, problem, text)
 
 
 def _no_call_message(result: ReplayFile) -> str:
