@@ -6,8 +6,8 @@ Three measurements.
 
 1. Cases a second: `adapter-conform` itself, with its workers, records and reports, on every small eager case of the
    smoke profile. The time to plan, to start the workers and to write the reports is shown apart.
-2. Overhead of the supervisor per case: the same run's wall time per case and worker, less the seconds that its records
-   say the cases took. Two pipes, a record on disk, and the hand-over from one case to the next.
+2. Overhead of the supervisor per case: the time that the same run's workers were there, per case, less the seconds
+   that its records say the cases took. Two pipes, a record on disk, and the hand-over from one case to the next.
 3. Inside a case: seconds of `suite.run` by what they were spent on, measured in this process without the supervisor.
    "device" is the call and its gradients themselves; "oracle" computes what must come of them and compares; "proof" is
    the reading of call counters and synchronising; the rest makes inputs and copies to and fro.
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,18 +94,18 @@ def _measure_run(plugin: str, jobs: int, small: Sequence[PlannedCase]) -> float:
         summary = json.loads((out / "results.json").read_text())
         records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
         events = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
-    ready, end = (next(e["elapsed_s"] for e in events if e["event"] == kind) for kind in ("ready", "end"))
+    (end,) = (event["elapsed_s"] for event in events if event["event"] == "end")
+    starts = [event["elapsed_s"] for event in events if event["event"] == "worker"]
     inside = [record["seconds"] for record in records]
     names = {planned.case.id for planned in small}
     few = [record["seconds"] for record in records if record["id"] in names]
-    running = end - ready
-    overhead = (running * jobs - sum(inside)) / len(inside)
+    worked = sum(end - start for start in starts)
+    overhead = (worked - sum(inside)) / len(inside)
     rate = jobs / (statistics.fmean(few) + overhead)
     print(f"run      {summary['executed']} cases, {jobs} workers, verdict {summary['verdict']}")
-    print(f"  until the first worker was ready      {ready:8.2f} s")
-    print(
-        f"  cases                                 {running:8.2f} s   {len(inside) / running:.0f} cases/s, of all sizes"
-    )
+    rate_of_all = len(inside) * len(starts) / worked
+    print(f"  until the workers were ready          {statistics.fmean(starts):8.2f} s")
+    print(f"  cases of all sizes                    {worked / len(starts):8.2f} s   {rate_of_all:.0f} cases/s")
     print(f"  reports, and the end of the process   {whole - end:8.2f} s")
     print(f"  in a small case, mean                 {statistics.fmean(few) * 1e3:8.2f} ms")
     print(f"  supervisor's overhead per case        {overhead * 1e3:8.2f} ms of one worker")
@@ -143,6 +144,7 @@ class _Clock:
 
 
 def _measure_inside(plugin: str, small: Sequence[PlannedCase], repeats: int) -> None:
+    warnings.simplefilter("ignore")
     session = open_session(plugin, 0)
     suite = load_suites(["ops"])[0].suite
     for planned in small:  # warm: Paddle compiles and caches on first use

@@ -12,9 +12,11 @@ from adapter_conform.replay.lines import Line, prepare
 from adapter_conform.replay.outputs import output_elements
 from adapter_conform.replay.parser import ReplayFile, ReplaySyntaxError
 
-__all__ = ["Budget", "Choice", "choose"]
+__all__ = ["Budget", "Choice", "choose", "require_memory"]
 
 MIB = 1 << 20
+MOST_ELEMENTS = 40 << 20
+"""Of a result: the oracle and its limits are arrays of float64, up to ten of them, and two workers share 8 GiB."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,15 @@ class Budget:
     profile: str
     bytes: int
     """Most bytes that the tensors stated in a line may have."""
-    elements: int
-    """Most elements that its result may have; the oracle holds each in float64, twice."""
     sample: int | None = None
     """Lines to run, drawn with the run's seed; None for all."""
 
     @classmethod
     def of(cls, profile: str) -> Budget:
-        """smoke: 300 lines of up to 8 MiB; standard: every line of up to 8 MiB; full: up to 256 MiB.
-
-        Results of up to 64 million elements; under full, 256 million.
-        """
-        if profile == "full":
-            return cls(profile, 256 * MIB, 256 * MIB)
-        return cls(profile, 8 * MIB, 64 * MIB, sample=300 if profile == "smoke" else None)
+        """smoke: 300 lines of up to 8 MiB; standard: every line of up to 8 MiB; full: up to 256 MiB."""
+        if profile == "smoke":
+            return cls(profile, 8 * MIB, sample=300)
+        return cls(profile, (256 if profile == "full" else 8) * MIB)
 
 
 @dataclass
@@ -66,6 +63,7 @@ def choose(file: ReplayFile, declared: Iterable[tuple[str, str]], budget: Budget
             line = prepare(call)
             _require_offered(line, offered)
             _require_small(line, budget)
+            require_memory(line)
         except Refusal as refusal:
             choice.exclude(str(refusal), call.line)
         else:
@@ -100,10 +98,12 @@ def _require_offered(line: Line, offered: Mapping[str, set[str]]) -> None:
 def _require_small(line: Line, budget: Budget) -> None:
     if line.bytes > budget.bytes:
         raise Refusal(f"more than {budget.bytes // MIB} MiB of tensors, the limit of profile {budget.profile}")
-    if output_elements(line.call, line.api, line.arguments) > budget.elements:
-        raise Refusal(
-            f"a result of more than {budget.elements // MIB} x 2^20 elements, the limit of profile {budget.profile}"
-        )
+
+
+def require_memory(line: Line) -> None:
+    """Raises Refusal if judging the line would take too much memory, however small its inputs are."""
+    if output_elements(line.call, line.api, line.arguments) > MOST_ELEMENTS:
+        raise Refusal(f"judging a result of more than {MOST_ELEMENTS >> 20} Mi elements would take more than 3 GiB")
 
 
 def _sample(choice: Choice, budget: Budget, seed: int) -> None:

@@ -202,6 +202,7 @@ class Supervisor:
         if not self._ever_ready:
             self._ever_ready = True
             self._note("ready", kernels=message["kernels"], environment=message["environment"])
+        self._note("worker", number=worker.number)
         worker.probe(_PROBE_SECONDS)
 
     def _finish(self, worker: WorkerProcess, message: Message) -> None:
