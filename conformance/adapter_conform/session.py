@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Session:
     device: str
     """``"refchip:0"``"""
     seed: int
+    _built_graphs: bool = field(default=False, repr=False)
 
     @contextmanager
     def watch(self) -> Iterator[KernelCalls]:
@@ -47,6 +49,9 @@ class Session:
         before = counters.read()
         try:
             yield calls
+        except BaseException:
+            self._built_graphs = True  # it may have been at it
+            raise
         finally:
             self.paddle.device.synchronize(self.device)
             risen = counters.read() - before
@@ -55,7 +60,19 @@ class Session:
                 if eager > 0:
                     calls.eager[counters.keys[place]] = eager
                 if static > 0:
+                    self._built_graphs = True
                     calls.static[counters.keys[place]] = static
+
+    def tidy_up(self) -> None:
+        """Called between cases. Frees the static graphs of the last one.
+
+        Paddle's graphs are cyclic garbage once a case is over, tied to C++ objects that other graphs of the process may
+        meet. Left to Python, they were collected in the midst of building a later graph, or never; both were followed,
+        now and then, by a crash inside Paddle's own pir::Value (seen with 3.3.1).
+        """
+        if self._built_graphs:
+            self._built_graphs = False
+            gc.collect()
 
     def check_health(self) -> None:
         """Returns when the device takes memory, copies to and fro, and has no error pending. Runs no kernel.

@@ -68,6 +68,7 @@ class SessionProvider(Protocol):
     def open_session(self, plugin_name: str, seed: int) -> Any:
         """Stands in for :func:`adapter_conform.session.open_session`; called once in every worker.
 
-        The session may have ``check_health()``, which raises when the device no longer does the simplest thing.
+        The session may have ``check_health()``, which raises when the device no longer does the simplest thing, and
+        ``tidy_up()``, called between cases.
         """
         ...

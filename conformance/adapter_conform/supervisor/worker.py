@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import queue
 import signal
@@ -46,6 +47,9 @@ def main() -> NoReturn:
     _die_with_supervisor()
     commands = _start_reader(commands_fd)
     session = _open(commands.get(), results_fd)
+    tidy_up = getattr(session, "tidy_up", None)
+    gc.collect()
+    gc.freeze()  # what the imports made stays: collecting then takes 3 ms instead of 100
     while True:
         command = commands.get()
         if command["type"] == "stop":
@@ -54,6 +58,8 @@ def main() -> NoReturn:
             write_message(results_fd, _probe(session))
         else:
             done = _run(command["suite"], case_from_json(command["case"]), session)
+            if tidy_up is not None:
+                tidy_up()
             write_message(results_fd, {**done, "footprint": Footprint.of_this_process().to_json()})
 
 
