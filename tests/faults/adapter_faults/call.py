@@ -60,8 +60,9 @@ class Device:
     card: int
 
     def read(self, view: View) -> Array:
-        array = np.empty(view.shape, view.dtype)
-        if view.nbytes:
+        """A copy; zeros where there is no memory: Paddle frees a tensor of which a kernel needs the shape alone."""
+        array = np.zeros(view.shape, view.dtype)
+        if view.nbytes and view.address:
             self.library.copy(self.card, CopyKind.DEVICE_TO_HOST, array.ctypes.data, view.address, view.nbytes)
         return array
 
