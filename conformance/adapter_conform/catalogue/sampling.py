@@ -78,7 +78,7 @@ def _sampled(
     """Registers an operator by what it draws: its distribution, its seed, the shapes that it can draw."""
     made: dict[str, Any] = {
         "kernels": lambda a, dtype: [Kernel((name,), dtype)],
-        "kind": Kind.EXACT,
+        "kind": Kind.RANDOM,
         "dtypes": dtypes,
         "offered": offered,
         "aliases": aliases,
@@ -266,7 +266,7 @@ register(
         kernels=lambda a, dtype: [Kernel(("dropout",), dtype)],
         grad_kernels=lambda a, dtype: [Kernel(("dropout_grad",), dtype)],
         result_dtypes=lambda a, dtype: [dtype, "float32"],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.RANDOM,
         examples=lambda dtype: st.builds(
             lambda p, mode: describe(tensor([256, COUNT // 256], "near_one"), p=p, mode=mode),
             st.sampled_from([0.125, 0.375, 0.75]),
