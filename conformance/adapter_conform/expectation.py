@@ -28,7 +28,7 @@ class Expectation:
         required: Sequence[Kernel],
         required_backward: Sequence[Kernel],
     ) -> None:
-        """``declared`` holds accumulators by (operator, dtype); the first required kernel that it knows decides.
+        """``declared`` holds accumulators by (operator, dtype); the first required kernel that has one decides.
 
         Raises:
             ValueError: the specification contradicts itself.
@@ -83,7 +83,9 @@ class Expectation:
             return ""
         if any(item is not None for item in cotangents):
             gradients = [item for item in self.gradients(cotangents) if item is not None]
-            if not all(proves_nothing(item, [array for array in cotangents if array is not None]) for item in gradients):
+            if not all(
+                proves_nothing(item, [array for array in cotangents if array is not None]) for item in gradients
+            ):
                 return ""
         return "; ".join(dict.fromkeys(reasons))
 
@@ -127,8 +129,11 @@ class Expectation:
 
 
 def _accumulator(declared: Mapping[tuple[str, str], str], kernels: Sequence[Kernel]) -> str | None:
+    """The accumulator declared by the first of ``kernels`` that sums anything; None where none does.
+
+    A call may run a kernel that sums nothing before the one that is judged, as quantization does before a product."""
     for kernel in kernels:
         for name in kernel.names:
-            if (name, kernel.dtype) in declared:
+            if is_float(declared.get((name, kernel.dtype), "")):
                 return declared[name, kernel.dtype]
     return None

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from adapter_conform.bias import bias_figures
 from adapter_conform.cases import GateFigure, Outcome
 from adapter_conform.catalogue.bounds import Array
 from adapter_conform.catalogue.gates import same_bits
-from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
+from adapter_conform.catalogue.spec import Attributes, Description, Kernel, OperatorSpec
 from adapter_conform.declarations import absence, declared_kernels, disbelieved_refusals
 from adapter_conform.execution import Run, execute, repeat
 from adapter_conform.expectation import Expectation
@@ -35,6 +36,7 @@ def judge_call(
     layout: str = "plain",
     repeats: int = 0,
     streams: int = 0,
+    bias: Description | None = None,
 ) -> Outcome:
     """Runs ``spec`` on the session's device and judges outputs and gradients.
 
@@ -47,6 +49,7 @@ def judge_call(
         seed: draws the gradients that flow into the outputs.
         layout: how the inputs lie in memory, see :func:`adapter_conform.tensors.place`.
         repeats: call it that many times more; each must give the same bits.
+        bias: the example to be drawn anew many times over, for the sign test of :mod:`adapter_conform.bias`.
         streams: submit these calls to as many streams in turn, instead of one after the other.
     """
     required = spec.required(attributes, dtype, static)
@@ -68,6 +71,8 @@ def judge_call(
         if repeats:
             again = repeat(session, spec, inputs, attributes, cotangents, repeats, streams)
             figures.append(_repeated(run, again, repeats, streams))
+        if bias is not None:
+            figures += bias_figures(session, spec, bias, dtype)
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         return _raised(session, error, [*required, *(required_backward or ())])
     outcome = _conclude(session, spec, run, figures, required, required_backward or (), expectation)

@@ -13,6 +13,8 @@ Numerical Algorithms", 2nd ed., section 3.3). With u the unit roundoff of single
   ``gamma(m) = min(m, lambda sqrt(m))``: the worst case over all orders of summation, or the probabilistic bound of
   N. J. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019),
   whichever is smaller; lambda = sqrt(2 ln(2 / delta)) = 6.5 for delta = 1e-9;
+- a result, or an operand of an inner product, below the smallest normal number of the compute dtype may be taken for
+  zero, which adds its size (Higham, section 2.2: the model with underflow, for devices without gradual underflow);
 - selecting, moving and negating numbers is free of error.
 
 A result whose error is None must be met exactly, bit for bit.
@@ -136,6 +138,13 @@ def _plus(*errors: Array | None) -> Array | None:
     return result
 
 
+def _flushed(value: Array, model: Arithmetic) -> Array | None:
+    """What taking ``value`` for zero costs where it is below the smallest normal number of the compute dtype."""
+    size = np.abs(value)
+    below = size < model.tiny
+    return np.where(below, size, 0.0) if below.any() and np.any(size[below]) else None
+
+
 class Tracked:
     """An array of exact values and a bound on the error that a kernel may have made up to here."""
 
@@ -175,7 +184,7 @@ class Tracked:
         """``value`` after ``weight`` roundings on top of ``errors``."""
         with np.errstate(invalid="ignore", over="ignore"):
             rounding = weight * self.arithmetic.u * np.abs(value)
-        return Tracked(value, self.arithmetic, _plus(*errors, rounding))
+        return Tracked(value, self.arithmetic, _plus(*errors, rounding, _flushed(value, self.arithmetic)))
 
     def __add__(self, other: Any) -> Tracked:
         right = self.lift(other)
@@ -472,6 +481,8 @@ def dot(a: Tracked, b: Tracked) -> Tracked:
     with np.errstate(invalid="ignore", over="ignore"):
         value = np.matmul(a.value, b.value)
         magnitudes = np.matmul(np.abs(a.value), np.abs(b.value))
-    left = None if a.error is None else np.matmul(np.broadcast_to(a.error, a.shape), np.abs(b.value))
-    right = None if b.error is None else np.matmul(np.abs(a.value), np.broadcast_to(b.error, b.shape))
+    a_error = _plus(a.error, _flushed(a.value, a.arithmetic))  # units for products take subnormal operands for zero
+    b_error = _plus(b.error, _flushed(b.value, b.arithmetic))
+    left = None if a_error is None else np.matmul(np.broadcast_to(a_error, a.shape), np.abs(b.value))
+    right = None if b_error is None else np.matmul(np.abs(a.value), np.broadcast_to(b_error, b.shape))
     return _accumulated(a, value, magnitudes, a.shape[-1], _plus(left, right))

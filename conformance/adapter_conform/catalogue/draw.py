@@ -67,6 +67,8 @@ def draw(spec: OperatorSpec, dtype: str, count: int, seed: int) -> list[Descript
 
 def _layouts(spec: OperatorSpec) -> tuple[str, ...]:
     """A view of a strided tensor is a copy, and a strided target of a write is an entry of its own."""
+    if spec.layouts is not None:
+        return spec.layouts
     return ("fenced", "misaligned") if spec.view or spec.mutates else LAYOUTS[1:]
 
 

@@ -27,6 +27,9 @@ LARGEST = {"weight_only_int8": 127, "weight_only_int4": 7, "llm.int8": 127}
 HALVES = ("float16", "bfloat16")
 
 
+LEFT_OUT = {"special": "a range that holds NaN or infinity gives no scale: what becomes of the rest is nowhere said"}
+
+
 def _named(*names: str) -> Any:
     return lambda a, dtype: [Kernel((name,), dtype) for name in names]
 
@@ -70,6 +73,7 @@ register(
         call=_round_trip_call,
         oracle=_round_trip,
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             lambda k, n, algo, group, regime: describe(tensor([k * 64, n * 16], regime), algo=algo, group_size=group),
             st.integers(1, 4),
@@ -144,6 +148,7 @@ def _weight_only(name: str, groups: Sequence[int], corners: Sequence[Description
             call=_linear_call,
             oracle=_linear,
             kind=Kind.QUANTIZED,
+            left_out=LEFT_OUT,
             examples=_layers(groups, WEIGHT_ONLY),
             corners=lambda dtype: list(corners),
             dtypes=(),
@@ -206,6 +211,7 @@ register(
         call=_llm_int8_call,
         oracle=_llm_int8,
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _llm_layer,
             st.lists(st.integers(1, 5), min_size=1, max_size=2),
@@ -249,6 +255,7 @@ register(
         call=lambda paddle, t, a: paddle.matmul(t[0], t[1], a["transpose_x"], a["transpose_y"]),
         oracle=_int8_product,
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _int8_operands,
             st.lists(st.integers(1, 3), max_size=2),
@@ -309,6 +316,7 @@ register(
         oracle=_abs_max,
         gradient=_passed,
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_fake_examples([-1]),
         corners=lambda dtype: [_fake((3, 5), -1, 0), _fake((64, 128), -1, 1), _fake((1031,), -1, 1)],
         offered=HALVES,
@@ -325,6 +333,7 @@ register(
         oracle=_abs_max,
         gradient=_passed,
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_fake_examples([0, 1]),
         corners=lambda dtype: [_fake((3, 5), 0, 0), _fake((64, 128), 1, 1), _fake((7, 13, 2), 0, 1)],
         offered=HALVES,
@@ -378,6 +387,7 @@ register(
         call=_linear_quanter("LinearQuanter"),
         oracle=_integers_of,
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_quanted_examples(2000),
         corners=lambda dtype: [_quanted((7, 13), -1), _quanted((5, 9), 0), _quanted((2, 5, 6), 1)],
         offered=(),
@@ -394,6 +404,7 @@ register(
         call=_linear_quanter("LinearDequanter"),
         oracle=lambda x, a: [x[0] * b.move(lambda v: _spread_scales([x[0], v], a), x[1]) / 127.0],
         kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_quanted_examples(128),
         corners=lambda dtype: [
             _quanted(shape, axis, 128) for shape, axis in (((7, 13), -1), ((5, 9), 0), ((2, 5, 6), 1))

@@ -218,7 +218,7 @@ register(
         call=lambda paddle, t, a: paddle.nn.functional.dropout(t[0], a["p"], training=a["training"], mode=a["mode"]),
         oracle=lambda x, a: [_scaled(x[0], _dropout_factor(a))],
         gradient=lambda x, out, d, a: [_scaled(d[0], _dropout_factor(a))],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.RANDOM,
         examples=lambda dtype: st.builds(
             lambda shape, p, mode: describe(tensor(shape), p=p, mode=mode, training=False),
             shapes(min_rank=1),

@@ -105,6 +105,8 @@ class OperatorSpec:
     """Paddle's eager mode reaches it through its legacy tracer, which calls kernels as a graph does."""
     mutates: tuple[int, ...] = ()
     """Inputs that the operator changes in place; all others must be intact afterwards."""
+    layouts: tuple[str, ...] | None = None
+    """Layouts of inputs that are drawn (see :func:`adapter_conform.tensors.place`); None: all that make sense."""
     stress: bool = True
     """Whether the regimes of :data:`adapter_conform.catalogue.draw.STRESS` take the place of plain inputs."""
     left_out: Mapping[str, str] = field(default_factory=dict)

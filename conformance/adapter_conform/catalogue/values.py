@@ -11,7 +11,16 @@ from adapter_conform.catalogue.bounds import Array
 from adapter_conform.catalogue.precision import is_float, numpy_dtype, smallest_normal
 from adapter_conform.catalogue.spec import Description
 
-__all__ = ["CONTINUOUS", "REGIMES", "InputDescription", "describe", "make_cotangent", "make_input", "make_inputs", "tensor"]
+__all__ = [
+    "CONTINUOUS",
+    "REGIMES",
+    "InputDescription",
+    "describe",
+    "make_cotangent",
+    "make_input",
+    "make_inputs",
+    "tensor",
+]
 
 InputDescription = dict[str, Any]
 """``{"shape": [...], "regime": "normal", "dtype": null or a name, ...parameters of the regime}``; dtype null stands

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from adapter_conform import catalogue
+from adapter_conform.bias import measures_bias
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.catalogue.draw import draw, stress
+from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Description, OperatorSpec
-from adapter_conform.catalogue.values import InputDescription, make_inputs
+from adapter_conform.catalogue.values import CONTINUOUS, InputDescription, make_inputs
 from adapter_conform.declarations import declared_kernels
 from adapter_conform.judge import judge_call
 from adapter_conform.suites.base import PlanRequest
@@ -31,6 +33,7 @@ REPEATS = {"smoke": 0, "standard": 32, "full": 128}
 """Calls that must repeat the bits of the first, one after the other and over two streams."""
 
 BIAS_PROFILES = ("standard", "full")
+"""Where the sign of errors is tested, see :mod:`adapter_conform.bias`."""
 
 FORWARD_ONLY = frozenset({"special"})
 """Regimes in which no gradient is judged: at NaN and infinity there is no derivative to hold it against."""
@@ -67,6 +70,7 @@ class OpsSuite:
             layout=str(description.get("layout", "plain")),
             repeats=case.payload["repeats"],
             streams=case.payload["streams"],
+            bias=description if case.payload["bias"] else None,
         )
 
 
@@ -104,6 +108,19 @@ def _more(
         yield _case(spec, dtype, "repeat-0", plain, repeats=repeats)
         if first:
             yield _case(spec, dtype, "streams-0", plain, repeats=repeats // 4, streams=2)
+    if request.profile in BIAS_PROFILES and is_float(dtype) and measures_bias(spec):
+        rough = next((item for item in draw(spec, dtype, 12, request.seed) if _is_rough(item)), None)
+        if rough is not None:
+            yield _case(spec, dtype, "bias-0", {**rough, "layout": "plain"}, bias=True)
+
+
+def _is_rough(description: Description) -> bool:
+    """Whether its values are no small whole numbers, and enough to average over."""
+    inputs = description["inputs"]
+    sizes = [math.prod(item["shape"]) for item in inputs]
+    regimes = {item["regime"] for item in inputs if item["dtype"] is None}
+    plain = bool(regimes & CONTINUOUS) and not regimes & FORWARD_ONLY and not description.get("probe")
+    return plain and min(sizes) > 0 and 24 <= max(sizes) <= 4096
 
 
 def _is_small(item: InputDescription) -> bool:
@@ -119,6 +136,7 @@ def _case(
     static: bool = False,
     repeats: int = 0,
     streams: int = 0,
+    bias: bool = False,
 ) -> Case:
     backward = spec.differentiable(dtype) and not any(item["regime"] in FORWARD_ONLY for item in example["inputs"])
     return Case(
@@ -126,7 +144,7 @@ def _case(
         suite="ops",
         operator=spec.name,
         dtype=dtype,
-        payload={"example": example, "static": static, "backward": backward, "repeats": repeats, "streams": streams},
+        payload={"example": example, "static": static, "backward": backward, "repeats": repeats, "streams": streams, "bias": bias},
     )
 
 
