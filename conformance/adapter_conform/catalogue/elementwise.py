@@ -40,10 +40,10 @@ def _both(left: Any, right: Any) -> Any:
 
 
 def _share_of_extreme(x: Operand, y: Operand, dout: Operand, larger: bool) -> tuple[Operand, Operand]:
-    """Paddle gives the gradient of maximum/minimum to the strict winner's side, ties to the second operand."""
-    first = value_of(x) > value_of(y) if larger else value_of(x) < value_of(y)
-    first = np.broadcast_to(first, value_of(dout).shape)
-    return b.move(lambda a: np.where(first, a, 0.0), dout), b.move(lambda a: np.where(first, 0.0, a), dout)
+    """Paddle gives the gradient of maximum/minimum to the winner's side, half of it to each where both are equal."""
+    first, second = (value_of(x), value_of(y)) if larger else (value_of(y), value_of(x))
+    share = np.broadcast_to((first > second) + 0.5 * (first == second), value_of(dout).shape)
+    return b.move(lambda a: a * share, dout), b.move(lambda a: a * (1.0 - share), dout)
 
 
 register(

@@ -27,6 +27,9 @@ LARGEST = {"weight_only_int8": 127, "weight_only_int4": 7, "llm.int8": 127}
 HALVES = ("float16", "bfloat16")
 
 
+LEFT_OUT = {"special": "a range that holds NaN or infinity gives no scale: what becomes of the rest is nowhere said"}
+
+
 def _named(*names: str) -> Any:
     return lambda a, dtype: [Kernel((name,), dtype) for name in names]
 
@@ -69,7 +72,8 @@ register(
         name="weight_quantize",
         call=_round_trip_call,
         oracle=_round_trip,
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             lambda k, n, algo, group, regime: describe(tensor([k * 64, n * 16], regime), algo=algo, group_size=group),
             st.integers(1, 4),
@@ -143,7 +147,8 @@ def _weight_only(name: str, groups: Sequence[int], corners: Sequence[Description
             name=name,
             call=_linear_call,
             oracle=_linear,
-            kind=Kind.GEMM,
+            kind=Kind.QUANTIZED,
+            left_out=LEFT_OUT,
             examples=_layers(groups, WEIGHT_ONLY),
             corners=lambda dtype: list(corners),
             dtypes=(),
@@ -205,7 +210,8 @@ register(
         name="llm_int8_linear",
         call=_llm_int8_call,
         oracle=_llm_int8,
-        kind=Kind.GEMM,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _llm_layer,
             st.lists(st.integers(1, 5), min_size=1, max_size=2),
@@ -248,7 +254,8 @@ register(
         name="matmul_int8",
         call=lambda paddle, t, a: paddle.matmul(t[0], t[1], a["transpose_x"], a["transpose_y"]),
         oracle=_int8_product,
-        kind=Kind.EXACT,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _int8_operands,
             st.lists(st.integers(1, 3), max_size=2),
@@ -308,7 +315,8 @@ register(
         call=lambda paddle, t, a: paddle._C_ops.fake_quantize_dequantize_abs_max(t[0], 8, a["round_type"])[0],
         oracle=_abs_max,
         gradient=_passed,
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_fake_examples([-1]),
         corners=lambda dtype: [_fake((3, 5), -1, 0), _fake((64, 128), -1, 1), _fake((1031,), -1, 1)],
         offered=HALVES,
@@ -324,7 +332,8 @@ register(
         )[0],
         oracle=_abs_max,
         gradient=_passed,
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_fake_examples([0, 1]),
         corners=lambda dtype: [_fake((3, 5), 0, 0), _fake((64, 128), 1, 1), _fake((7, 13, 2), 0, 1)],
         offered=HALVES,
@@ -377,7 +386,8 @@ register(
         name="quantize_linear",
         call=_linear_quanter("LinearQuanter"),
         oracle=_integers_of,
-        kind=Kind.EXACT,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_quanted_examples(2000),
         corners=lambda dtype: [_quanted((7, 13), -1), _quanted((5, 9), 0), _quanted((2, 5, 6), 1)],
         offered=(),
@@ -393,7 +403,8 @@ register(
         name="dequantize_linear",
         call=_linear_quanter("LinearDequanter"),
         oracle=lambda x, a: [x[0] * b.move(lambda v: _spread_scales([x[0], v], a), x[1]) / 127.0],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_quanted_examples(128),
         corners=lambda dtype: [
             _quanted(shape, axis, 128) for shape, axis in (((7, 13), -1), ((5, 9), 0), ((2, 5, 6), 1))

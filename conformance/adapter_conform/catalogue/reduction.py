@@ -14,6 +14,7 @@ from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
 from adapter_conform.catalogue.draw import and_special
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
+from adapter_conform.catalogue.unary import sigmoid
 from adapter_conform.catalogue.values import describe, tensor
 
 __all__ = ["axes_of", "log_softmax_of", "softmax_of"]
@@ -273,6 +274,7 @@ register(
 
 def _logsumexp(x: Tracked, axes: tuple[int, ...], keepdims: bool) -> Operand:
     peak = b.amax(x, axes, True)
+    peak = b.select(np.isfinite(peak.value), peak, 0.0)  # inf - inf is NaN; infinities decide by themselves
     result = b.log(b.total(b.exp(x - peak), axes, True)) + peak
     return result if keepdims else b.move(lambda v: np.squeeze(v, axis=axes), result)
 
@@ -287,7 +289,7 @@ _reducer(
 
 def _swiglu(x: list[Operand], a: Attributes) -> list[Operand]:
     left, right = _halves(x)
-    return [left * (1.0 / (1.0 + b.exp(-left))) * right]
+    return [left * sigmoid(left) * right]
 
 
 def _halves(x: list[Operand]) -> tuple[Operand, Operand]:
@@ -299,7 +301,7 @@ def _halves(x: list[Operand]) -> tuple[Operand, Operand]:
 
 def _swiglu_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     left, right = _halves(x)
-    s = 1.0 / (1.0 + b.exp(-left))
+    s = sigmoid(left)
     first = d[0] * right * (s * (1.0 + left * (1.0 - s)))
     second = d[0] * (left * s)
     if len(x) == 2:

@@ -78,7 +78,7 @@ def _sampled(
     """Registers an operator by what it draws: its distribution, its seed, the shapes that it can draw."""
     made: dict[str, Any] = {
         "kernels": lambda a, dtype: [Kernel((name,), dtype)],
-        "kind": Kind.EXACT,
+        "kind": Kind.RANDOM,
         "dtypes": dtypes,
         "offered": offered,
         "aliases": aliases,
@@ -218,7 +218,7 @@ register(
         call=lambda paddle, t, a: paddle.nn.functional.dropout(t[0], a["p"], training=a["training"], mode=a["mode"]),
         oracle=lambda x, a: [_scaled(x[0], _dropout_factor(a))],
         gradient=lambda x, out, d, a: [_scaled(d[0], _dropout_factor(a))],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.RANDOM,
         examples=lambda dtype: st.builds(
             lambda shape, p, mode: describe(tensor(shape), p=p, mode=mode, training=False),
             shapes(min_rank=1),
@@ -266,7 +266,7 @@ register(
         kernels=lambda a, dtype: [Kernel(("dropout",), dtype)],
         grad_kernels=lambda a, dtype: [Kernel(("dropout_grad",), dtype)],
         result_dtypes=lambda a, dtype: [dtype, "float32"],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.RANDOM,
         examples=lambda dtype: st.builds(
             lambda p, mode: describe(tensor([256, COUNT // 256], "near_one"), p=p, mode=mode),
             st.sampled_from([0.125, 0.375, 0.75]),

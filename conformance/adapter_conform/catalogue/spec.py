@@ -19,7 +19,8 @@ Attributes = Mapping[str, Any]
 
 Description = dict[str, Any]
 """One drawn example, JSON-able: ``{"inputs": [...], "attributes": {...}, "seed": int}``, perhaps with
-``"probe": true``; see :mod:`adapter_conform.catalogue.values` for the inputs."""
+``"probe": true`` and ``"layout": name``; see :mod:`adapter_conform.catalogue.values` for the inputs and
+:func:`adapter_conform.tensors.place` for layouts."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Kind(str, Enum):
     ATTENTION = "attention"
     NORM = "norm"
     OPTIMIZER = "optimizer"
+    RANDOM = "random"
+    """Judged by its distribution, with a stated probability of a false alarm."""
+    QUANTIZED = "quantized"
 
 
 Oracle = Callable[[list[Operand], Attributes], list[Operand]]
@@ -101,6 +105,12 @@ class OperatorSpec:
     """Paddle's eager mode reaches it through its legacy tracer, which calls kernels as a graph does."""
     mutates: tuple[int, ...] = ()
     """Inputs that the operator changes in place; all others must be intact afterwards."""
+    layouts: tuple[str, ...] | None = None
+    """Layouts of inputs that are drawn (see :func:`adapter_conform.tensors.place`); None: all that make sense."""
+    stress: bool = True
+    """Whether the regimes of :data:`adapter_conform.catalogue.draw.STRESS` take the place of plain inputs."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Stress regimes that are not drawn, each with the reason."""
     aliases: tuple[str, ...] = field(default=())
     """Public Paddle APIs that this entry answers for, for reports."""
 
@@ -120,6 +130,11 @@ class OperatorSpec:
         if self.grad_kernels is not None:
             return tuple(self.grad_kernels(attributes, dtype))
         return () if self.view else (Kernel((f"{self.name}_grad",), dtype),)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same call must give the same bits again."""
+        return self.kind is not Kind.RANDOM
 
     def differentiable(self, dtype: str) -> bool:
         return self.gradient is not None and is_float(dtype)

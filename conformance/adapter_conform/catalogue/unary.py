@@ -16,7 +16,7 @@ from adapter_conform.catalogue.precision import is_float, numpy_dtype
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 
-__all__: list[str] = []
+__all__ = ["sigmoid"]
 
 
 def _pointwise(
@@ -56,8 +56,9 @@ def _sign_times(x: Tracked, d: Tracked) -> Operand:
 
 
 def sigmoid(x: Tracked) -> Tracked:
-    """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + b.exp(-x))
+    """1 / (1 + exp(-x)), for negative x as exp(x) / (1 + exp(x)), which does not overflow."""
+    small = b.exp(-b.magnitude(x))
+    return b.select(x.value < 0, small / (1.0 + small), 1.0 / (1.0 + small))  # type: ignore[no-any-return]
 
 
 def _silu_gradient(x: Tracked, d: Tracked) -> Operand:
@@ -104,6 +105,7 @@ _pointwise(
     lambda x, y, d: b.move(lambda a: np.where(y.value > 0, a, 0.0), d),
     ("normal",),
     Kind.EXACT,
+    left_out={"special": "Paddle's own kernels turn NaN into 0, other libraries keep it"},
 )
 _pointwise("floor", "floor", lambda x: b.move(np.floor, x), None, SPECIAL, Kind.EXACT)
 _pointwise("isnan", "isnan", lambda x: np.isnan(value_of(x)), None, SPECIAL, Kind.EXACT, dtypes=("float32", "int32"))
@@ -223,9 +225,9 @@ def _clip(x: list[Operand], a: Attributes) -> list[Operand]:
 
 
 def _clip_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
-    """Paddle lets the gradient through strictly between the limits and where neither is crossed."""
+    """Paddle lets the gradient through between the limits and on them."""
     low, high = _clip_bounds(a)
-    inside = (x[0].value > low) & (x[0].value < high)
+    inside = (x[0].value >= low) & (x[0].value <= high)
     return [b.move(lambda g: np.where(inside, g, 0.0), d[0])]
 
 

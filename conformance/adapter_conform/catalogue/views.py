@@ -301,6 +301,7 @@ movement(
     kernels=lambda a, dtype: [kernel("contiguous", dtype)],
     differentiable=False,
     static=False,
+    layouts=("fenced", "misaligned"),  # turned twice, a tensor may be contiguous again
     dtypes=("float32", "int32", "int64", "bool"),
     examples=lambda dtype: _permutations(dtype).filter(_moves),
     corners=lambda dtype: [
