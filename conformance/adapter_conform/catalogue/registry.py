@@ -29,6 +29,7 @@ FAMILIES = (
     "sampling",
     "inplace",
     "optimizer",
+    "mixed_precision",
     "quantized",
     "fused_linear",
     "fused_rows",

@@ -76,11 +76,3 @@ def tie_order(call: Call) -> None:
     back = np.flip(-x if call.attributes["largest"] else x, axis)
     order = x.shape[axis] - 1 - np.argsort(back, axis=axis, kind="stable")
     call.write(np.take(order, range(k), axis=axis), index=1)
-
-
-@after("transpose/float32", sees="exact")
-def swapped_permutation(call: Call) -> None:
-    """A permutation of three axes or more is applied the other way round."""
-    perm = call.attributes["perm"]
-    turned = np.transpose(call.inputs[0], np.argsort(perm))
-    call.write(turned.reshape(call.output_views[0].shape))

@@ -34,7 +34,7 @@ def not_summed_over_broadcast(call: Call) -> None:
     """The gradient of a broadcast operand is that of its first copy instead of the sum over all copies."""
     x, y, flow = (item.astype(np.float64) for item in call.inputs)
     for index, (own, other) in enumerate(((x, y), (y, x))):
-        if own.shape != flow.shape and own.size:
+        if own.shape != flow.shape and flow.size:
             call.write(_first(np.broadcast_to(flow * other, flow.shape), own.shape), index)
 
 
@@ -87,8 +87,10 @@ def gradients_on_the_wrong_side(call: Call) -> None:
 
 @after("matmul_grad/float32", sees="bound probe")
 def gradient_of_one_batch(call: Call) -> None:
-    """The gradient of an operand that all batches share is that of the first batch alone."""
+    """The gradient of an operand that several batches share is that of the first batch alone."""
     x, y, flow = (item.astype(np.float64) for item in call.inputs)
     flags = call.attributes["transpose_x"], call.attributes["transpose_y"]
-    if y.ndim == 2 and x.ndim > 2 and not any(flags):
-        call.write(np.swapaxes(x[(0,) * (x.ndim - 2)], -1, -2) @ flow[(0,) * (flow.ndim - 2)], 1)
+    if min(x.ndim, y.ndim) > 1 and flow.size and not any(flags):
+        full = np.swapaxes(np.broadcast_to(x, (*flow.shape[:-2], *x.shape[-2:])), -1, -2) @ flow
+        if full.shape != y.shape:
+            call.write(_first(full, y.shape), 1)

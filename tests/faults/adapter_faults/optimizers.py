@@ -65,26 +65,23 @@ def no_bias_correction(call: Call) -> None:
 @after("adamw/bfloat16", sees="bound", operator="adamw_master")
 def dropped_master_weights(call: Call) -> None:
     """The float32 copy of the weights is made anew from the bfloat16 weights at every step."""
-    for index, view in enumerate(call.output_views):
-        if index and view.dtype == np.float32 and view.shape == call.output_views[0].shape and index > 2:
-            call.write(call.output(0).astype(np.float32), index)
+    call.write(call.output(0), index=len(call.output_views) - 1)
 
 
-@after("check_finite_and_unscale/float32", sees="bound exact", operator="unscale")
+@after("check_finite_and_unscale/float32", sees="bound exact")
 def loss_scale_not_applied(call: Call) -> None:
     """Gradients keep the loss scale."""
     call.write(call.inputs[0])
 
 
-@after("check_finite_and_unscale/float16", sees="exact", operator="unscale")
+@after("check_finite_and_unscale/float16", sees="exact")
 def overflow_not_noticed(call: Call) -> None:
     """An infinite gradient is not reported, so that the optimizer steps with it."""
     call.write(False, index=len(call.output_views) - 1)
 
 
-@after("update_loss_scaling/float32", sees="exact bound", operator="update_loss_scaling")
+@after("update_loss_scaling/float32", sees="exact bound")
 def scale_never_shrinks(call: Call) -> None:
     """The loss scale stays as it is after steps that overflowed."""
-    count = len(call.output_views)
-    scale = next(item for item in call.inputs[-4:] if item.dtype == np.float32)
-    call.write(np.maximum(call.output(count - 3), scale.reshape(-1)), index=count - 3)
+    index = len(call.output_views) - 3
+    call.write(np.maximum(call.output(index), call.inputs[2]), index)

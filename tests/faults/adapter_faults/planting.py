@@ -97,7 +97,7 @@ class _Planter:
             return 0
         raw: KernelCallStruct = pointer.contents
         row = raw.row.contents
-        if f"{row.operator_name.decode()}/{DTYPE_NAMES[row.dtype]}" != fault.kernel:
+        if not fault.breaks(row.operator_name.decode(), DTYPE_NAMES[row.dtype]):
             return 0
         try:
             with np.errstate(all="ignore"):

@@ -50,7 +50,7 @@ class Fault:
     dtype: str
     """Of the cases concerned; empty where they have none in their id."""
     kernel: str
-    """``"tanh_grad/float32"``: the kernel that is broken; empty for a wrapped function."""
+    """``"tanh_grad/float32"``: the kernel that is broken, ``"floor/*"`` in all dtypes; empty for a wrapped function."""
     sees: tuple[str, ...]
     """The checks that tell of it, any one of which will do: gates (``bound``), ``canary``, ``allocation``, ``check``
     (of the runtime suite), or a state that is none of a gate (``crashed``, ``hung``, ``fell_back``, ``vacuous``)."""
@@ -67,6 +67,10 @@ class Fault:
     def cases(self) -> str:
         """The id of the cases concerned, or the folder of ids that they are in: ``"ops/tanh/float32"``."""
         return "/".join(part for part in (self.suite, self.operator, self.dtype, self.example) if part)
+
+    def breaks(self, operator: str, dtype: str) -> bool:
+        """Whether it stands around this kernel."""
+        return self.kernel in (f"{operator}/{dtype}", f"{operator}/*")
 
     def concerns(self, case_id: str) -> bool:
         return f"{case_id}/".startswith(f"{self.cases}/")
@@ -96,7 +100,7 @@ def _kernel_fault(phase: Phase, kernel: str, sees: str, operator: str, alone: bo
                 summary=_summary(act),
                 suite="ops",
                 operator=operator or name.removesuffix("_grad"),
-                dtype=dtype,
+                dtype="" if dtype == "*" else dtype,
                 kernel=kernel,
                 sees=tuple(sees.split()),
                 phase=phase,
