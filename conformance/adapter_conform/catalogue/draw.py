@@ -35,6 +35,9 @@ __all__ = [
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (), (7, 13), (0, 4), (1,), (2, 1, 3, 1), (1031,), (2, 64, 128))
 """Corner shapes: plain, 0-D, odd and prime sides, zero-size, size one, unit sides, long and prime, LLaMA-like."""
 
+TALL = (65_539, 2)
+"""More rows than 16 bits can number."""
+
 
 def draw(spec: OperatorSpec, dtype: str, count: int, seed: int) -> list[Description]:
     """``count`` examples of ``spec`` for ``dtype``: its corner cases, then drawn ones, without repetition.
@@ -185,12 +188,12 @@ def unary(
 def unary_corners(
     regimes: Sequence[str] = ("normal",), attributes: Sequence[dict[str, Any]] = ({},)
 ) -> Callable[[str], list[Description]]:
-    """Each corner shape once; regimes and attributes take turns."""
+    """Each corner shape once, then the tall one; regimes and attributes take turns."""
 
     def corners(dtype: str) -> list[Description]:
         return [
             describe(tensor(shape, regimes[i % len(regimes)]), **attributes[i % len(attributes)])
-            for i, shape in enumerate(SHAPES)
+            for i, shape in enumerate([*SHAPES, TALL])
         ]
 
     return corners

@@ -13,16 +13,16 @@ from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
 
-__all__ = ["adamw_of", "parameter_of", "steps"]
+__all__: list[str] = []
 
 
-def parameter_of(paddle: Any, tensor_: Any) -> Any:
+def _parameter(paddle: Any, tensor_: Any) -> Any:
     """A trainable parameter that holds the tensor."""
     return paddle.base.framework.EagerParamBase.from_tensor(tensor_, trainable=True)
 
 
 def _adamw_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
-    parameter = parameter_of(paddle, tensors[0])
+    parameter = _parameter(paddle, tensors[0])
     optimizer = paddle.optimizer.AdamW(
         learning_rate=a["learning_rate"],
         beta1=a["beta1"],
@@ -39,7 +39,7 @@ def _adamw_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
     return [parameter, *moments]
 
 
-def adamw_of(x: list[Operand], a: Attributes) -> list[Operand]:
+def _adamw(x: list[Operand], a: Attributes) -> list[Operand]:
     """Decoupled weight decay, then Adam with bias correction; one step per gradient."""
     parameter = x[0]
     rate = parameter.lift(float(a["learning_rate"]))
@@ -57,8 +57,7 @@ def adamw_of(x: list[Operand], a: Attributes) -> list[Operand]:
     return [parameter, first, second]
 
 
-def steps(shape: Sequence[int], count: int, **changes: Any) -> Description:
-    """A parameter and a gradient for each of ``count`` steps of AdamW."""
+def _steps(shape: Sequence[int], steps: int, **changes: Any) -> Description:
     attributes = {
         "learning_rate": 1e-2,
         "beta1": 0.9,
@@ -67,27 +66,26 @@ def steps(shape: Sequence[int], count: int, **changes: Any) -> Description:
         "weight_decay": 0.01,
         **changes,
     }
-    return describe(tensor(shape), *[tensor(shape)] * count, **attributes)
+    return describe(tensor(shape), *[tensor(shape)] * steps, **attributes)
 
 
 register(
     OperatorSpec(
         name="adamw",
         call=_adamw_call,
-        oracle=adamw_of,
+        oracle=_adamw,
         kind=Kind.OPTIMIZER,
         examples=lambda dtype: st.builds(
-            lambda shape, count, rate: steps(shape, count, learning_rate=rate),
+            lambda shape, steps, rate: _steps(shape, steps, learning_rate=rate),
             st.lists(st.integers(1, 9), min_size=1, max_size=3),
             st.integers(1, 4),
             st.sampled_from([1e-3, 1e-2, 0.1]),
         ),
         corners=lambda dtype: [
-            steps((4, 6), 1),
-            steps((7, 3), 3),
-            steps((1,), 2, weight_decay=0.0, learning_rate=3e-4),
-            steps((128, 352), 1, beta2=0.95),
-            steps((5, 9), 3, epsilon=1e-2),
+            _steps((4, 6), 1),
+            _steps((7, 3), 3),
+            _steps((1,), 2, weight_decay=0.0, learning_rate=3e-4),
+            _steps((128, 352), 1, beta2=0.95),
         ],
         offered=(),
         static=False,
@@ -98,7 +96,7 @@ register(
 
 
 def _sgd_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
-    parameter = parameter_of(paddle, tensors[0])
+    parameter = _parameter(paddle, tensors[0])
     parameter.grad = tensors[1]
     paddle.optimizer.SGD(learning_rate=a["learning_rate"], parameters=[parameter]).step()
     return parameter

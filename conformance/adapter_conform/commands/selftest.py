@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.text import Text
 
-from adapter_conform.jsondata import compact
 from adapter_conform.plan import default_jobs
+from adapter_conform.selftest.campaign import Campaign
 from adapter_conform.selftest.report import markdown, print_table
-from adapter_conform.selftest.rounds import expression, rounds
-from adapter_conform.selftest.running import Planned, run
-from adapter_conform.selftest.verdict import FaultVerdict, Selftest, judge_fault
 from adapter_conform.states import ExitCode
 
 if TYPE_CHECKING:
@@ -59,7 +54,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="0 to N - 1.")
 @click.option("--faults", metavar="NAMES", help="Plant these alone, joined by commas.  [default: all]")
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, metavar="N", help="Workers of each run.")
-@click.option("--resume", is_flag=True, help="Keep the runs that DIR already holds.")
+@click.option("--resume", is_flag=True, help="Keep what DIR already holds.")
 @click.option(
     "--healthy/--no-healthy", default=True, show_default=True, help="Also run the device without faults, as a control."
 )
@@ -87,28 +82,18 @@ def command(
             click.echo(f"{fault.name}\t{fault.cases}\t{' '.join(fault.sees)}\t{fault.summary}")
         return
     console = Console(highlight=False)
-    started = time.monotonic()
-    selftest = Selftest(plugin, list(range(seeds)), [FaultVerdict(fault) for fault in chosen])
-    selftest.suites = ("ops", "runtime") if faults is None else _suites(chosen)
-    for seed in selftest.seeds:
-        if healthy:
-            narrowed = None if faults is None else expression(chosen)
-            planned = Planned(out / f"seed-{seed}" / "healthy", plugin, seed, jobs, selftest.suites, narrowed)
-            selftest.add_healthy(seed, run(planned, resume).records)
-            _say(console, started, f"seed {seed}: healthy device, {len(selftest.false_alarms)} false alarms so far")
-        for number, members in enumerate(rounds(chosen)):
-            folder = out / f"seed-{seed}" / f"round-{number}"
-            planned = Planned(
-                folder, plugin, seed, jobs, _suites(members), expression(members), faults=tuple(members)
-            )
-            result = run(planned, resume)
-            for verdict in selftest.verdicts:
-                if verdict.fault in members:
-                    judge_fault(verdict, seed, result)
-            caught = sum(verdict.fault in members and seed not in verdict.misses for verdict in selftest.verdicts)
-            _say(console, started, f"seed {seed}: round {number}, {caught} of {len(members)} faults caught")
-        selftest.elapsed_s = time.monotonic() - started
-        (out / "selftest.json").write_text(compact(selftest.to_json()) + "\n")
+    campaign = Campaign(
+        plugin=plugin,
+        faults=chosen,
+        seeds=range(seeds),
+        out=out,
+        jobs=jobs,
+        resume=resume,
+        healthy=healthy,
+        whole=faults is None,
+        console=console,
+    )
+    selftest = campaign.run()
     print_table(console, selftest)
     if page is not None:
         page.write_text(markdown(selftest, shlex.join(["adapter-conform", *sys.argv[1:]])))
@@ -134,10 +119,3 @@ def _chosen(names: str | None) -> Sequence[Fault]:
         raise click.BadParameter("names no fault", param_hint="--faults")
     return found
 
-
-def _suites(faults: Sequence[Fault]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(fault.suite for fault in faults))
-
-
-def _say(console: Console, started: float, line: str) -> None:
-    console.print(Text(f"{time.monotonic() - started:6.0f} s  {line}"), soft_wrap=True)

@@ -26,11 +26,15 @@ def _misses(verdict: FaultVerdict) -> str:
     return "; ".join(f"seed {', '.join(map(str, seeds))}: {why}" for why, seeds in reasons.items())
 
 
-def headline(selftest: Selftest) -> str:
-    seeds = len(selftest.seeds)
+def _headline(selftest: Selftest) -> str:
+    seeds, healthy = len(selftest.seeds), len(selftest.controls)
+    caught = f"{selftest.caught} of {len(selftest.verdicts)} faults caught with each of {seeds} seed{'s' * (seeds != 1)}"
+    if not healthy:
+        return f"{caught}; the healthy device was not run"
+    alarms = selftest.false_alarms
     return (
-        f"{selftest.caught} of {len(selftest.verdicts)} faults caught with each of {seeds} seed{'s' * (seeds != 1)}; "
-        f"{len(selftest.false_alarms)} false alarms in {selftest.healthy_cases} cases on the healthy device"
+        f"{caught}; {alarms} false alarm{'s' * (alarms != 1)} in {selftest.healthy_cases:,} cases of suites "
+        f"{' and '.join(selftest.suites)} on the healthy device, with {healthy} seed{'s' * (healthy != 1)}"
     )
 
 
@@ -39,17 +43,17 @@ def print_table(console: Console, selftest: Selftest) -> None:
     for title in ("Fault", "Cases", "Caught", "Noticed", "By"):
         table.add_column(title, overflow="fold")
     for verdict in selftest.verdicts:
-        style = "" if verdict.caught == verdict.seeds else "red"
+        style = "red" if verdict.misses else ""
         noticed = f"{verdict.noticed}/{verdict.effective}"
         table.add_row(verdict.fault.name, verdict.fault.cases, _rate(verdict), noticed, _checks(verdict), style=style)
     console.print(table)
     for verdict in selftest.verdicts:
         if verdict.misses:
             console.print(Text(f"missed: {verdict.fault.name}: {_misses(verdict)}"), soft_wrap=True)
-    for alarm in selftest.false_alarms:
-        line = f"false alarm: seed {alarm['seed']} {alarm['id']}: {alarm['state']}: {alarm['message']}"
-        console.print(Text(line), soft_wrap=True)
-    console.print(Text(headline(selftest)), soft_wrap=True)
+    for seed, found in selftest.controls.items():
+        for case_id, why in found.alarms.items():
+            console.print(Text(f"false alarm: seed {seed}: {case_id}: {why}"), soft_wrap=True)
+    console.print(Text(_headline(selftest)), soft_wrap=True)
 
 
 def markdown(selftest: Selftest, command: str) -> str:
@@ -57,27 +61,26 @@ def markdown(selftest: Selftest, command: str) -> str:
     lines = [
         "# The suite proved on itself",
         "",
-        "Faults planted in refchip's kernels one by one, and the check of the `standard` profile that told of each. A",
-        "fault counts as caught with a seed only if a case of its own failed in which it came into effect, by a check",
-        "that the fault was expected to trip. *Cases* are those of all seeds in which the fault changed something; not",
-        "every one has to notice (a wrong tie order shows where there are ties).",
+        f"Faults planted in {selftest.plugin}, and the checks of the `standard` profile that told of each. A fault counts",
+        "as caught with a seed only if a case of its own failed in which it came into effect, by a check that it was",
+        "expected to trip. *Noticed*: of the cases, over all seeds, in which the fault changed something, those that did",
+        "not pass. Not every one has to: a missing subtraction of the maximum shows where something overflows.",
         "",
         "```console",
         command,
         "```",
         "",
-        f"{headline(selftest)} (suites {', '.join(selftest.suites)}).",
+        f"{_headline(selftest)}.",
         "",
-        "| Fault | What is wrong | Planted in | Caught | Noticed in cases | By |",
-        "|---|---|---|---|---|---|",
+        "| Fault | What is wrong | Planted in | Cases | Caught | Noticed | By |",
+        "|---|---|---|---|---|---|---|",
     ]
     for verdict in selftest.verdicts:
         fault = verdict.fault
-        planted = f"`{fault.kernel}`" if fault.kernel else "around Paddle"
-        where = f"{planted}, `{fault.cases}`"
+        planted = f"`{fault.kernel}`" if fault.kernel else "Paddle's call"
         lines.append(
-            f"| {fault.name} | {fault.summary} | {where} | {_rate(verdict)} | {verdict.noticed} of {verdict.effective} "
-            f"| {_checks(verdict)} |"
+            f"| {fault.name} | {fault.summary} | {planted} | `{fault.cases}` | {_rate(verdict)} "
+            f"| {verdict.noticed} of {verdict.effective} | {_checks(verdict)} |"
         )
     missed = [verdict for verdict in selftest.verdicts if verdict.misses]
     if missed:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapter_conform.cases import Record
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adapter_conform.selftest.running import Result
     from adapter_faults import Fault
 
-__all__ = ["FaultVerdict", "Selftest", "checks_of", "judge_fault"]
+__all__ = ["Control", "FaultVerdict", "Selftest", "Sighting", "checks_of", "control", "sighting"]
 
 _MESSAGES = {
     "canary": "the kernel wrote out of bounds",
@@ -27,12 +27,70 @@ def checks_of(record: Record) -> set[str]:
     """The checks that a record failed: gates, those of the SDK, ``check`` of the runtime suite, or the state itself."""
     if record.state is State.PASSED:
         return set()
-    if record.state is not State.FAILED:
-        return {"check"} if record.suite == "runtime" and record.state is State.FELL_BACK else {record.state.value}
-    if record.suite == "runtime":
+    if record.suite == "runtime" and record.state in (State.FAILED, State.FELL_BACK):
         return {"check"}
+    if record.state is not State.FAILED:
+        return {record.state.value}
     gates = {figure.gate for figure in record.errors if not figure.passed}
     return gates or {name for name, words in _MESSAGES.items() if words in record.message} or {"error"}
+
+
+@dataclass
+class Sighting:
+    """What one seed says of one fault."""
+
+    effective: int = 0
+    """Cases in which it came into effect."""
+    noticed: int = 0
+    """Of these, cases that did not pass."""
+    by: dict[str, int] = field(default_factory=dict)
+    """Check, of those that were to tell of the fault -> cases in which it did."""
+    miss: str | None = None
+    """Why the fault was not caught; None when it was."""
+
+
+def sighting(fault: Fault, result: Result) -> Sighting:
+    """Judges what a run with ``fault`` planted gave."""
+    own = [record for record in result.records if fault.concerns(record.id)]
+    struck = result.planted.get(fault.name, set())
+    checks = {record.id: checks_of(record) for record in own if record.id in struck}
+    telling = Counter(name for found in checks.values() for name in found if name in fault.sees)
+    noticed = sum(bool(found) for found in checks.values())
+    miss = None
+    if fault.name in result.broken:
+        miss = f"the fault itself broke down in {result.broken[fault.name]}"
+    elif not telling:
+        miss = _why_missed(own, checks)
+    return Sighting(len(checks), noticed, dict(telling), miss)
+
+
+def _why_missed(own: Sequence[Record], checks: Mapping[str, set[str]]) -> str:
+    if not own:
+        return "no case of this kernel was planned"
+    if not checks:
+        states = Counter(record.state.value for record in own)
+        listed = ", ".join(f"{count} {state}" for state, count in states.items())
+        return f"it never came into effect: no case of {len(own)} ({listed}) has what it takes"
+    others = sorted({name for found in checks.values() for name in found})
+    if others:
+        return f"its cases failed for another reason: {', '.join(others)}"
+    return f"it came into effect in {len(checks)} cases, and all of them passed"
+
+
+@dataclass
+class Control:
+    """What one seed says of the healthy device."""
+
+    cases: int = 0
+    """Executed."""
+    alarms: dict[str, str] = field(default_factory=dict)
+    """Case that did not pass -> how it ended, and why."""
+
+
+def control(result: Result) -> Control:
+    executed = [record for record in result.records if record.state not in (State.UNSUPPORTED, State.NOT_RUN)]
+    wrong = [record for record in executed if record.state in (*BAD, State.VACUOUS)]
+    return Control(len(executed), {record.id: f"{record.state.value}: {record.message}" for record in wrong})
 
 
 @dataclass
@@ -40,17 +98,36 @@ class FaultVerdict:
     """What became of one fault over the seeds."""
 
     fault: Fault
-    seeds: int = 0
-    caught: int = 0
-    """Seeds in which it was caught."""
-    effective: int = 0
-    """Cases in which it came into effect."""
-    noticed: int = 0
-    """Of these, cases that did not pass."""
-    by: Counter[str] = field(default_factory=Counter)
-    """Check -> cases in which it told of the fault."""
-    misses: dict[int, str] = field(default_factory=dict)
-    """Seed -> why the fault was not caught."""
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.sightings)
+
+    @property
+    def caught(self) -> int:
+        """Seeds in which it was caught."""
+        return sum(item.miss is None for item in self.sightings.values())
+
+    @property
+    def effective(self) -> int:
+        return sum(item.effective for item in self.sightings.values())
+
+    @property
+    def noticed(self) -> int:
+        return sum(item.noticed for item in self.sightings.values())
+
+    @property
+    def by(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for item in self.sightings.values():
+            total.update(item.by)
+        return total
+
+    @property
+    def misses(self) -> dict[int, str]:
+        """Seed -> why the fault was not caught."""
+        return {seed: item.miss for seed, item in self.sightings.items() if item.miss is not None}
 
     def to_json(self) -> dict[str, Any]:
         fault = self.fault
@@ -70,77 +147,40 @@ class FaultVerdict:
         }
 
 
-def judge_fault(verdict: FaultVerdict, seed: int, result: Result) -> None:
-    """Adds what the run with ``seed`` says of the fault."""
-    fault = verdict.fault
-    own = [record for record in result.records if fault.concerns(record.id)]
-    struck = result.planted.get(fault.name, set())
-    effective = [record for record in own if record.id in struck]
-    checks = {record.id: checks_of(record) for record in effective}
-    verdict.seeds += 1
-    verdict.effective += len(effective)
-    verdict.noticed += sum(bool(found) for found in checks.values())
-    telling = Counter(name for found in checks.values() for name in found if name in fault.sees)
-    verdict.by += telling
-    if fault.name in result.broken:
-        verdict.misses[seed] = f"the fault itself broke down in {result.broken[fault.name]}"
-    elif telling:
-        verdict.caught += 1
-    else:
-        verdict.misses[seed] = _why_missed(own, effective, checks)
-
-
-def _why_missed(own: Sequence[Record], effective: Sequence[Record], checks: dict[str, set[str]]) -> str:
-    if not own:
-        return "no case of this kernel was planned"
-    if not effective:
-        states = Counter(record.state.value for record in own)
-        listed = ", ".join(f"{count} {state}" for state, count in states.items())
-        return f"it never came into effect: no case of {len(own)} ({listed}) has what it takes"
-    others = sorted({name for found in checks.values() for name in found})
-    if others:
-        return f"its cases failed for another reason: {', '.join(others)}"
-    return f"it came into effect in {len(effective)} cases, and all of them passed"
-
-
 @dataclass
 class Selftest:
     """The whole result."""
 
     plugin: str
-    seeds: list[int]
-    verdicts: list[FaultVerdict]
-    healthy_cases: int = 0
-    """Executed on the healthy device, over all seeds."""
-    false_alarms: list[dict[str, Any]] = field(default_factory=list)
-    suites: tuple[str, ...] = ()
-    """Of the healthy runs."""
-    elapsed_s: float = 0.0
-
-    def add_healthy(self, seed: int, records: Sequence[Record]) -> None:
-        for record in records:
-            self.healthy_cases += record.state not in (State.UNSUPPORTED, State.NOT_RUN)
-            if record.state in (*BAD, State.VACUOUS):
-                alarm = {"seed": seed, "id": record.id, "state": record.state.value, "message": record.message}
-                self.false_alarms.append(alarm)
+    seeds: Sequence[int]
+    verdicts: Sequence[FaultVerdict]
+    suites: tuple[str, ...]
+    """Of the runs on the healthy device."""
+    controls: dict[int, Control] = field(default_factory=dict)
 
     @property
     def caught(self) -> int:
         """Faults caught with every seed."""
-        return sum(verdict.seeds > 0 and verdict.caught == verdict.seeds for verdict in self.verdicts)
+        return sum(verdict.caught == len(self.seeds) for verdict in self.verdicts)
+
+    @property
+    def healthy_cases(self) -> int:
+        return sum(item.cases for item in self.controls.values())
+
+    @property
+    def false_alarms(self) -> int:
+        return sum(len(item.alarms) for item in self.controls.values())
 
     def to_json(self) -> dict[str, Any]:
         return {
             "format": 1,
             "plugin": self.plugin,
             "profile": "standard",
-            "seeds": self.seeds,
+            "seeds": list(self.seeds),
             "faults": len(self.verdicts),
             "caught": self.caught,
-            "false_alarms": len(self.false_alarms),
-            "healthy_cases": self.healthy_cases,
-            "healthy_suites": list(self.suites),
-            "elapsed_s": round(self.elapsed_s, 1),
+            "false_alarms": self.false_alarms,
+            "healthy": {"suites": list(self.suites), "cases": self.healthy_cases, "seeds": list(self.controls)},
             "table": [verdict.to_json() for verdict in self.verdicts],
-            "alarms": self.false_alarms,
+            "alarms": {str(seed): asdict(item)["alarms"] for seed, item in self.controls.items() if item.alarms},
         }

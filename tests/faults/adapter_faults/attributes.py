@@ -69,10 +69,17 @@ def last_of_equals(call: Call) -> None:
     call.write(found.reshape(call.output_views[0].shape))
 
 
-@after("topk/float32", sees="exact")
+@after("topk/float32", sees="exact", operator="topk_ties")
+def one_place_twice(call: Call) -> None:
+    """Equal elements of topk all get the place of the first of them."""
+    values, x = call.output(0), call.inputs[0]
+    first = np.argmax(x[..., None, :] == values[..., :, None], axis=-1)
+    call.write(first, index=1)
+
+
+@after("argsort/float32", sees="exact", operator="argsort_stable")
 def tie_order(call: Call) -> None:
-    """Equal elements of topk come in falling instead of rising order of their places."""
-    axis, x, k = call.attributes["axis"], call.inputs[0], call.attributes["k"]
-    back = np.flip(-x if call.attributes["largest"] else x, axis)
-    order = x.shape[axis] - 1 - np.argsort(back, axis=axis, kind="stable")
-    call.write(np.take(order, range(k), axis=axis), index=1)
+    """A stable sort leaves equal elements in falling order of their places."""
+    x, down = call.inputs[0], call.attributes["descending"]
+    back = np.flip(-x if down else x, -1)
+    call.write(x.shape[-1] - 1 - np.argsort(back, axis=-1, kind="stable"), index=1)
