@@ -1,44 +1,92 @@
-"""The tool that plants faults, compiled once, and runs of the real `adapter-conform` on the real refchip with it."""
+"""A native tool, compiled once, and one selftest of the real `adapter-conform` on the real refchip."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from adapter_conform.supervisor.preload import PRELOAD_VARIABLE
-from conform_harness import Finished, run_conform
+from conform_harness import Finished, conform_command, conform_environment
 
 import adapter_sdk
 
-FAULTS = Path(__file__).with_name("faults.cc")
+TOOL = Path(__file__).with_name("native_tool.cc")
 
-RunWithFaults = Callable[..., Finished]
+SAMPLE = (
+    "swapped_lanes",
+    "zeroed_tile",
+    "bfloat16_accumulator",
+    "swallowed_nan",
+    "lost_sign_of_infinity",
+    "reduction_one_short",
+    "ignored_transpose",
+    "not_summed_over_broadcast",
+    "gradient_twice",
+    "overwritten_input",
+    "write_out_of_bounds",
+    "unwritten_tail",
+    "stale_output",
+    "nothing_at_all",
+    "one_call_in_twenty",
+    "crash",
+    "hang",
+    "silent_fallback",
+    "widened_inside",
+    "wait_for_event_does_nothing",
+)
+"""One fault of each kind that the records tell apart, in operators that are quick to judge."""
 
 
 @pytest.fixture(scope="session")
-def fault_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """faults.cc as a shared library."""
+def native_tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """native_tool.cc as a shared library."""
     cxx = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
     if cxx is None:
         pytest.fail("these tests compile a library: install g++, or name a C++17 compiler in CXX")
-    library = tmp_path_factory.mktemp("faults") / "libfaults.so"
+    library = tmp_path_factory.mktemp("tool") / "libtool.so"
     flags = ["-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
-    command = [cxx, *flags, f"-I{adapter_sdk.include_dir()}", str(FAULTS), "-o", str(library)]
-    subprocess.run(command, check=True)
+    subprocess.run([cxx, *flags, f"-I{adapter_sdk.include_dir()}", str(TOOL), "-o", str(library)], check=True)
     return library
 
 
+@dataclass(frozen=True)
+class Proof:
+    """A selftest that has ended."""
+
+    code: int
+    stdout: str
+    out: Path
+    page: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "selftest.json").read_text())
+        return found
+
+    @property
+    def rounds(self) -> list[Finished]:
+        """The runs with faults in them."""
+        folders = sorted((self.out / "seed-0" / "faults").iterdir(), key=lambda path: int(path.name))
+        return [Finished(json.loads((path / "results.json").read_text())["exit_code"], "", "", path) for path in folders]
+
+    def record(self, case_id: str) -> dict[str, Any]:
+        """The one record of a case that a fault concerned."""
+        (found,) = (record for done in self.rounds for record in done.records if record["id"] == case_id)
+        return found
+
+
 @pytest.fixture(scope="session")
-def run_with_faults(fault_library: Path, tmp_path_factory: pytest.TempPathFactory) -> RunWithFaults:
-    """Judges refchip with ``plan`` planted in its kernels, e.g. ``"sign:exp/float32"``."""
-
-    def run(plan: str, *arguments: str) -> Finished:
-        out = tmp_path_factory.mktemp("run") / "out"
-        environment = {PRELOAD_VARIABLE: str(fault_library), "ADAPTER_FAULT": plan}
-        return run_conform(out, "--plugin", "refchip", "--suite", "ops", *arguments, **environment)
-
-    return run
+def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
+    folder = tmp_path_factory.mktemp("selftest")
+    words = ["selftest", "--out", str(folder / "out"), "--faults", ",".join(SAMPLE), "--jobs", "2"]
+    command = [*conform_command()[:3], *words, "--markdown", str(folder / "page.md")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=500, env=conform_environment(), cwd=folder, check=False
+    )
+    assert (folder / "out" / "selftest.json").exists(), done.stdout + done.stderr
+    return Proof(done.returncode, done.stdout, folder / "out", folder / "page.md")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Planned", "Result", "run"]
 
 TOOL = "adapter_faults:plant"
-SHORT_TIMEOUT = 20.0
-"""Seconds that a case has in the run of a fault that hangs."""
+SHORT_TIMEOUT = 5.0
+"""Seconds that a case has in the run of a fault that hangs; no other case is in that run."""
 
 
 @dataclass(frozen=True)

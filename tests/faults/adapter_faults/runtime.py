@@ -5,8 +5,8 @@ Each stands between Paddle and the check of the runtime suite that has to notice
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 from adapter_faults.table import wrapped
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+Plant = TypeVar("Plant", bound=Callable[..., Iterator[None]])
 
-def _at(check: str) -> Any:
+
+def _at(check: str) -> Callable[[Plant], Plant]:
     return wrapped("runtime", check, sees="check")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["FAMILIES", "Fault", "Phase", "after", "all_faults", "before", "named", "wrapped"]
 
@@ -26,6 +26,9 @@ FAMILIES = (
     "execution",
     "runtime",
 )
+
+
+_Act = TypeVar("_Act", bound=Callable[..., Any])
 
 
 class Phase(str, Enum):
@@ -91,8 +94,8 @@ def _summary(act: Callable[..., Any]) -> str:
     return (act.__doc__ or "").strip()
 
 
-def _kernel_fault(phase: Phase, kernel: str, sees: str, operator: str, alone: bool, example: str) -> Any:
-    def register(act: Callable[..., Any]) -> Callable[..., Any]:
+def _kernel_fault(phase: Phase, kernel: str, sees: str, operator: str, alone: bool, example: str) -> Callable[[_Act], _Act]:
+    def register(act: _Act) -> _Act:
         name, dtype = kernel.split("/")
         _add(
             Fault(
@@ -114,7 +117,7 @@ def _kernel_fault(phase: Phase, kernel: str, sees: str, operator: str, alone: bo
     return register
 
 
-def after(kernel: str, sees: str, operator: str = "", alone: bool = False, example: str = "") -> Any:
+def after(kernel: str, sees: str, operator: str = "", alone: bool = False, example: str = "") -> Callable[[_Act], _Act]:
     """Registers a function of a Call that spoils what ``kernel`` ("tanh/float32") wrote.
 
     Args:
@@ -124,19 +127,19 @@ def after(kernel: str, sees: str, operator: str = "", alone: bool = False, examp
     return _kernel_fault(Phase.AFTER, kernel, sees, operator, alone, example)
 
 
-def before(kernel: str, sees: str, operator: str = "", alone: bool = False, example: str = "") -> Any:
+def before(kernel: str, sees: str, operator: str = "", alone: bool = False, example: str = "") -> Callable[[_Act], _Act]:
     """The same for a function that acts ahead of the kernel, and skips it by returning True."""
     return _kernel_fault(Phase.BEFORE, kernel, sees, operator, alone, example)
 
 
-def wrapped(suite: str, case: str, sees: str) -> Any:
+def wrapped(suite: str, case: str, sees: str) -> Callable[[_Act], _Act]:
     """Registers a generator over the session: what stands before its ``yield`` plants, the rest takes it out again.
 
     Args:
         case: ``"floor/float32"`` in suite ops, ``"streams/wait_event"`` in suite runtime.
     """
 
-    def register(act: Callable[..., Any]) -> Callable[..., Any]:
+    def register(act: _Act) -> _Act:
         operator, dtype = case.split("/") if suite == "ops" else (case, "")
         _add(
             Fault(
