@@ -29,6 +29,7 @@ FAMILIES = (
     "sampling",
     "inplace",
     "optimizer",
+    "amp",
     "quantized",
     "fused_linear",
     "fused_rows",
