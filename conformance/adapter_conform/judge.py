@@ -53,7 +53,9 @@ def judge_call(
         streams: submit these calls to as many streams in turn, instead of one after the other.
     """
     required = spec.required(attributes, dtype, static)
-    required_backward = spec.required_backward(attributes, dtype) if backward and spec.differentiable(dtype) else None
+    required_backward = (
+        spec.required_backward(attributes, dtype, static) if backward and spec.differentiable(dtype) else None
+    )
     missing = _unavailable(session, required, attributes)
     missing_backward = _unavailable(session, required_backward or (), attributes)
     if missing is not None or (missing_backward is not None and missing_backward.state is State.FAILED):

@@ -87,14 +87,21 @@ STRESS_SIZE = 20_000
 """Elements of an example at most."""
 
 
-def stress(spec: OperatorSpec, dtype: str, seed: int, repeats: int, most: int | None = None) -> list[Description]:
-    """Examples of ``spec`` with its plain inputs drawn from each regime of :data:`STRESS`, ``repeats`` of each.
+def stress(
+    spec: OperatorSpec,
+    dtype: str,
+    examples: Sequence[Description],
+    seed: int,
+    repeats: int,
+    most: int | None = None,
+) -> list[Description]:
+    """``examples`` of ``spec`` with plain inputs drawn from each regime of :data:`STRESS`, ``repeats`` of each.
 
     ``most`` keeps that many regimes, picked by the seed. Whole numbers and bools have no such regimes.
     """
     if not is_float(dtype) or not spec.stress:
         return []
-    bases = [item for item in draw(spec, dtype, 8, seed) if _is_plain(item)][:repeats]
+    bases = [item for item in examples if _is_plain(item)][:repeats]
     own = zlib.crc32(f"stress/{spec.name}/{dtype}".encode()) ^ (seed * 2654435761 % 2**32)
     found: list[Description] = []
     for base in bases:

@@ -114,11 +114,35 @@ register(
     )
 )
 
+
+def _rows_of(lead: Sequence[int], width: int) -> Description:
+    return describe(tensor([*lead, width]), tensor([width]), normalized_shape=[width], epsilon=1e-5)
+
+
+register(
+    OperatorSpec(
+        name="fast_rms_norm",
+        call=lambda paddle, t, a: paddle._C_ops.fast_rms_norm(t[0], t[1], a["epsilon"])[0],
+        oracle=lambda x, a: [_root_mean(x[0], a)[0] * x[1]],
+        gradient=_rms_norm_gradient,
+        kind=Kind.NORM,
+        examples=lambda dtype: st.builds(
+            _rows_of, st.lists(st.integers(1, 7), min_size=1, max_size=2), st.integers(1, 33)
+        ),
+        corners=lambda dtype: [_rows_of((3,), 5), _rows_of((2, 7), 128), _rows_of((1,), 1031)],
+        dtypes=(),
+        static=False,
+        offered=("float32", "float16", "bfloat16"),
+        aliases=("paddle.incubate.nn.functional.fast_rms_norm",),
+    )
+)
+
 register(
     OperatorSpec(
         name="squared_l2_norm",
         call=lambda paddle, t, a: paddle.nn.clip._squared_l2_norm(t[0]),
         oracle=lambda x, a: [b.move(lambda v: np.reshape(v, (1,)), b.total(x[0] * x[0]))],
+        gradient=lambda x, out, d, a: [x[0] * 2.0 * d[0][0]],
         kind=Kind.REDUCTION,
         examples=unary(("normal",), min_rank=1),
         corners=lambda dtype: [

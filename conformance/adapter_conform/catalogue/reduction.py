@@ -208,6 +208,37 @@ register(
 )
 
 
+register(
+    OperatorSpec(
+        name="argmin",
+        call=lambda paddle, t, a: paddle.argmin(t[0], axis=a["axis"]),
+        oracle=lambda x, a: [np.argmin(value_of(x[0]), axis=a["axis"]).astype(np.int64)],
+        kind=Kind.EXACT,
+        dtypes=("float32", "int32", "int64"),
+        aliases=("paddle.argmin", "paddle.Tensor.argmin"),
+        **_along_axis(("distinct", "integers")),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="nonzero",
+        call=lambda paddle, t, a: paddle.nonzero(t[0]),
+        oracle=lambda x, a: [np.argwhere(value_of(x[0]) != 0).astype(np.int64)],
+        kind=Kind.EXACT,
+        examples=lambda dtype: st.builds(
+            lambda shape: describe(tensor(shape, "integers", low=-1, high=2)),
+            st.lists(st.integers(1, 9), min_size=1, max_size=4),
+        ),
+        corners=lambda dtype: [
+            describe(tensor(shape, "integers", low=-1, high=2)) for shape in ((4, 6), (1,), (7, 13), (2, 3, 5, 4))
+        ],
+        dtypes=("float32", "int64", "bool"),
+        aliases=("paddle.nonzero",),
+    )
+)
+
+
 def _reversed_sum(d: Operand, axis: int) -> Operand:
     flipped = b.move(lambda g: np.flip(g, axis), d)
     return b.move(lambda g: np.flip(g, axis), b.running_sum(flipped, axis))

@@ -30,6 +30,7 @@ FAMILIES = (
     "sampling",
     "inplace",
     "optimizer",
+    "amp",
     "quantized",
     "fused_linear",
     "fused_rows",

@@ -85,6 +85,9 @@ class OperatorSpec:
     """Always planned; where the device has no kernel, the report says unsupported."""
     offered: tuple[str, ...] = ("float64", "float16", "bfloat16")
     """Planned only if the plugin declares the forward kernel for them."""
+    not_offered: tuple[str, ...] = ()
+    """Integer dtypes that Paddle's API refuses although a kernel may have them; entries that are exact on whole numbers
+    are otherwise planned for every integer dtype that the plugin declares."""
     gradient: Gradient | None = None
     """``gradient(inputs, outputs, grad_outputs, attributes)``: one gradient per input, None where none is judged."""
     kernels: KernelsOf | None = None
@@ -124,9 +127,11 @@ class OperatorSpec:
             return tuple(self.kernels(attributes, dtype))
         return () if self.view else (Kernel((self.name,), dtype),)
 
-    def required_backward(self, attributes: Attributes, dtype: str) -> tuple[Kernel, ...]:
+    def required_backward(self, attributes: Attributes, dtype: str, static: bool = False) -> tuple[Kernel, ...]:
         if self.gradient is None:
             return ()
+        if static and self.view and self.static_kernels is None and self.grad_kernels is None:
+            return (Kernel((f"{self.name}_grad",), dtype),)
         if self.grad_kernels is not None:
             return tuple(self.grad_kernels(attributes, dtype))
         return () if self.view else (Kernel((f"{self.name}_grad",), dtype),)

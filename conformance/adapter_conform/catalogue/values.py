@@ -243,6 +243,9 @@ def make_input(description: InputDescription, dtype: str, seed: int | Sequence[i
         return np.asarray(values if values.dtype.kind == "b" else values > 0)
     if not is_float(own) and values.dtype.kind == "f" and description["regime"] not in _EXACT_REGIMES:
         values = np.rint(np.nan_to_num(values * 4.0, nan=1.0, posinf=7.0, neginf=-7.0))
+    if not is_float(own) and own not in ("int32", "int64"):
+        limits = np.iinfo(own)
+        values = np.clip(np.abs(values) if limits.min == 0 else values, limits.min, limits.max)
     with np.errstate(over="ignore"):
         return np.asarray(values.astype(numpy_dtype(own)))
 

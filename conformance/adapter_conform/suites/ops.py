@@ -11,7 +11,7 @@ from adapter_conform.bias import measures_bias
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.catalogue.draw import draw, stress
 from adapter_conform.catalogue.precision import is_float
-from adapter_conform.catalogue.spec import Description, OperatorSpec
+from adapter_conform.catalogue.spec import Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import CONTINUOUS, InputDescription, make_inputs
 from adapter_conform.declarations import declared_kernels
 from adapter_conform.judge import judge_call
@@ -77,13 +77,24 @@ class OpsSuite:
 def _dtypes(spec: OperatorSpec, declared: dict[tuple[str, str], str]) -> Iterator[str]:
     """The dtypes that the catalogue always asks for, then those that only some devices have."""
     yield from spec.dtypes
-    for dtype in spec.offered:
+    for dtype in (*spec.offered, *_integers(spec)):
         if dtype in spec.dtypes:
             continue
         examples = spec.corners(dtype)
         required = spec.required(examples[0]["attributes"], dtype) if examples else ()
+        if spec.view and not required:
+            required = (Kernel((spec.name,), dtype),)  # served without a kernel; a device that has one is asked
         if required and all(any((name, item.dtype) in declared for name in item.names) for item in required):
             yield dtype
+
+
+INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
+
+
+def _integers(spec: OperatorSpec) -> tuple[str, ...]:
+    """An entry that is exact on whole numbers takes every integer dtype that a device declares."""
+    whole = spec.kind is Kind.EXACT and any(dtype.startswith("int") for dtype in spec.dtypes)
+    return tuple(dtype for dtype in INTEGERS if whole and dtype not in (*spec.offered, *spec.not_offered))
 
 
 def _runs_static(spec: OperatorSpec, dtype: str, declared: dict[tuple[str, str], str]) -> bool:
@@ -97,7 +108,7 @@ def _more(
     """What the larger profiles add: stress regimes, repetition, streams, the sign of errors, shapes of real models."""
     stressed = STRESSED[request.profile]
     if stressed is not None:
-        found = stress(spec, dtype, request.seed, stressed[0], None if first else stressed[1])
+        found = stress(spec, dtype, examples, request.seed, stressed[0], None if first else stressed[1])
         for regime in dict.fromkeys(item["regime"] for item in found):
             same = [item for item in found if item["regime"] == regime]
             yield from (_case(spec, dtype, f"{regime}-{i}", item) for i, item in enumerate(same))
@@ -109,7 +120,7 @@ def _more(
         if first:
             yield _case(spec, dtype, "streams-0", plain, repeats=repeats // 4, streams=2)
     if request.profile in BIAS_PROFILES and is_float(dtype) and measures_bias(spec):
-        rough = next((item for item in draw(spec, dtype, 12, request.seed) if _is_rough(item)), None)
+        rough = next((item for item in examples if _is_rough(item)), None)
         if rough is not None:
             yield _case(spec, dtype, "bias-0", {**rough, "layout": "plain"}, bias=True)
 
@@ -144,7 +155,14 @@ def _case(
         suite="ops",
         operator=spec.name,
         dtype=dtype,
-        payload={"example": example, "static": static, "backward": backward, "repeats": repeats, "streams": streams, "bias": bias},
+        payload={
+            "example": example,
+            "static": static,
+            "backward": backward,
+            "repeats": repeats,
+            "streams": streams,
+            "bias": bias,
+        },
     )
 
 
