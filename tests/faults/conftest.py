@@ -72,7 +72,9 @@ class Proof:
     def rounds(self) -> list[Finished]:
         """The runs with faults in them."""
         folders = sorted((self.out / "seed-0" / "faults").iterdir(), key=lambda path: int(path.name))
-        return [Finished(json.loads((path / "results.json").read_text())["exit_code"], "", "", path) for path in folders]
+        return [
+            Finished(json.loads((path / "results.json").read_text())["exit_code"], "", "", path) for path in folders
+        ]
 
     def record(self, case_id: str) -> dict[str, Any]:
         """The one record of a case that a fault concerned."""

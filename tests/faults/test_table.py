@@ -8,8 +8,8 @@ import adapter_faults
 import pytest
 from adapter_conform import catalogue
 from adapter_conform.runtime import CHECKS
-from adapter_conform.selftest.rounds import expression, rounds
 from adapter_conform.selection import select_ids
+from adapter_conform.selftest.rounds import expression, rounds
 from adapter_faults import Fault, Phase
 from adapter_faults.rounding import bfloat16, contract, toward_zero
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_an_unknown_name_is_answered_with_a_near_one() -> None:
 @given(st.lists(st.sampled_from(FAULTS), unique=True))
 def test_a_case_meets_at_most_one_fault_in_a_round(faults: list[Fault]) -> None:
     dealt = rounds(faults)
-    assert sorted((fault.name for members in dealt for fault in members)) == sorted(fault.name for fault in faults)
+    assert sorted(fault.name for members in dealt for fault in members) == sorted(fault.name for fault in faults)
     for members in dealt:
         ids = [f"{fault.cases}/eager-0" for fault in members]
         for fault, own in zip(members, ids, strict=True):

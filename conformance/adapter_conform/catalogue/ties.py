@@ -1,7 +1,7 @@
 """Equal elements where an order is asked for.
 
-Paddle documents an order of equal elements for a stable sort alone; topk may take them in any order, but the places that
-it gives must hold the values that it gives, and be different places.
+Paddle documents an order of equal elements for a stable sort alone. topk may take them in any order, but the places
+that it gives must hold the values that it gives, and be different places.
 """
 
 from __future__ import annotations

@@ -118,4 +118,3 @@ def _chosen(names: str | None) -> Sequence[Fault]:
     if not found:
         raise click.BadParameter("names no fault", param_hint="--faults")
     return found
-

@@ -28,7 +28,9 @@ def _misses(verdict: FaultVerdict) -> str:
 
 def _headline(selftest: Selftest) -> str:
     seeds, healthy = len(selftest.seeds), len(selftest.controls)
-    caught = f"{selftest.caught} of {len(selftest.verdicts)} faults caught with each of {seeds} seed{'s' * (seeds != 1)}"
+    caught = (
+        f"{selftest.caught} of {len(selftest.verdicts)} faults caught with each of {seeds} seed{'s' * (seeds != 1)}"
+    )
     if not healthy:
         return f"{caught}; the healthy device was not run"
     alarms = selftest.false_alarms
@@ -61,10 +63,11 @@ def markdown(selftest: Selftest, command: str) -> str:
     lines = [
         "# The suite proved on itself",
         "",
-        f"Faults planted in {selftest.plugin}, and the checks of the `standard` profile that told of each. A fault counts",
-        "as caught with a seed only if a case of its own failed in which it came into effect, by a check that it was",
-        "expected to trip. *Noticed*: of the cases, over all seeds, in which the fault changed something, those that did",
-        "not pass. Not every one has to: a missing subtraction of the maximum shows where something overflows.",
+        f"Faults planted in {selftest.plugin}, and the checks of the `standard` profile that told of each. A fault",
+        "counts as caught with a seed only if a case of its own failed in which it came into effect, by a check that",
+        "it was expected to trip. *Noticed*: of the cases, over all seeds, in which the fault changed something, those",
+        "that did not pass. Not every one has to: that the largest element is not subtracted shows where something",
+        "overflows.",
         "",
         "```console",
         command,

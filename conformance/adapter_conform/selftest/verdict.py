@@ -11,8 +11,9 @@ from adapter_conform.cases import Record
 from adapter_conform.states import BAD, State
 
 if TYPE_CHECKING:
-    from adapter_conform.selftest.running import Result
     from adapter_faults import Fault
+
+    from adapter_conform.selftest.running import Result
 
 __all__ = ["Control", "FaultVerdict", "Selftest", "Sighting", "checks_of", "control", "sighting"]
 

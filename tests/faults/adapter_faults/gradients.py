@@ -26,7 +26,7 @@ def _first(full: Array, shape: tuple[int, ...]) -> Array:
     """``full`` cut to ``shape``: the first of those that broadcasting made of one, instead of their sum."""
     lead = full.ndim - len(shape)
     cut = full[(0,) * lead]
-    return cut[tuple(slice(0, side) for side in shape)]
+    return np.asarray(cut[tuple(slice(0, side) for side in shape)])
 
 
 @after("multiply_grad/float32", sees="bound")

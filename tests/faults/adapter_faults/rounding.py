@@ -21,7 +21,7 @@ def toward_zero(values: Array, dtype: Any) -> Array:
     bits = nearest.view(_BITS[nearest.dtype.itemsize])
     too_large = np.abs(nearest.astype(np.float64)) > np.abs(np.atleast_1d(values))
     cut = np.where(too_large & np.isfinite(nearest), bits - 1, bits).astype(bits.dtype)
-    return cut.view(nearest.dtype).reshape(values.shape)
+    return np.asarray(cut.view(nearest.dtype).reshape(values.shape))
 
 
 def contract(left: Array, right: Array, accumulator: Any) -> Array:

@@ -36,13 +36,13 @@ def reduction_one_short(call: Call) -> None:
     call.write(y - missing.reshape(y.shape) if missing.size == y.size else y)
 
 
-@after("logsumexp/float32", sees="bound")
+@after("sum/float32", sees="bound probe")
 def only_the_first_block(call: Call) -> None:
     """A row longer than a block of 1024 is folded up to the end of the block."""
     x, axes = call.inputs[0].astype(np.float64), _axes(call)
     if len(axes) == 1 and x.shape[axes[0]] > 1024:
         head = np.take(x, range(1024), axis=axes[0])
-        call.write(np.log(np.exp(head).sum(axis=axes[0])).reshape(call.output_views[0].shape))
+        call.write(head.sum(axis=axes[0]).reshape(call.output_views[0].shape))
 
 
 def _turned(y: Array, shape: tuple[int, ...]) -> Array:

@@ -94,7 +94,9 @@ def _summary(act: Callable[..., Any]) -> str:
     return (act.__doc__ or "").strip()
 
 
-def _kernel_fault(phase: Phase, kernel: str, sees: str, operator: str, alone: bool, example: str) -> Callable[[_Act], _Act]:
+def _kernel_fault(
+    phase: Phase, kernel: str, sees: str, operator: str, alone: bool, example: str
+) -> Callable[[_Act], _Act]:
     def register(act: _Act) -> _Act:
         name, dtype = kernel.split("/")
         _add(
@@ -127,7 +129,9 @@ def after(kernel: str, sees: str, operator: str = "", alone: bool = False, examp
     return _kernel_fault(Phase.AFTER, kernel, sees, operator, alone, example)
 
 
-def before(kernel: str, sees: str, operator: str = "", alone: bool = False, example: str = "") -> Callable[[_Act], _Act]:
+def before(
+    kernel: str, sees: str, operator: str = "", alone: bool = False, example: str = ""
+) -> Callable[[_Act], _Act]:
     """The same for a function that acts ahead of the kernel, and skips it by returning True."""
     return _kernel_fault(Phase.BEFORE, kernel, sees, operator, alone, example)
 
