@@ -31,7 +31,7 @@ def test_the_selftest_says_so(proof: Proof) -> None:
 
 def test_wrong_numbers_are_caught_almost_wherever_they_are(proof: Proof) -> None:
     rows = {row["name"]: row for row in proof.summary["table"]}
-    for name in ("swapped_lanes", "zeroed_tile", "swallowed_nan", "gradient_twice", "unwritten_tail", "stale_output"):
+    for name in ("swapped_lanes", "swallowed_nan", "gradient_twice", "unwritten_tail", "stale_output"):
         assert rows[name]["noticed_cases"] == rows[name]["effective_cases"], rows[name]
 
 

@@ -38,5 +38,5 @@ def test_a_tool_that_refuses_ends_the_run(tmp_path: Path) -> None:
     run = _run(tmp_path / "out", "ops/relu/float32", PYTHON_TOOL, ADAPTER_FAULT="swaped_lanes")
     assert run.code == 3
     assert "no fault is called 'swaped_lanes'" in run.stdout
-    assert "did you mean swapped_lanes?" in run.stdout
+    assert "did you mean swapped_lanes" in run.stdout
     assert {record["state"] for record in run.records} == {"not_run"}
