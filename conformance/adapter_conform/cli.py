@@ -37,8 +37,8 @@ Exit codes:
 
 \b
 Environment:
-  ADAPTER_CONFORM_PRELOAD=TOOL.so  a tool (tracing, planted faults) for every worker; see
-                                   adapter_conform.supervisor.preload. Such a run is never conformant.
+  ADAPTER_CONFORM_PRELOAD=TOOL  a tool (tracing, planted faults) for every worker, TOOL.so or module:function;
+                                see adapter_conform.supervisor.preload. Such a run is never conformant.
 
 \b
 Output in DIR: report.html, results.json, results.jsonl (a line a case, as it ends), junit.xml, logs/.
