@@ -78,13 +78,17 @@ class Proof:
         return found
 
 
-@pytest.fixture(scope="session")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
-    folder = tmp_path_factory.mktemp("selftest")
+def run_selftest(folder: Path, *more: str) -> Proof:
+    """`adapter-conform selftest` with the sample, results in ``folder``."""
     words = ["selftest", "--out", str(folder / "out"), "--faults", ",".join(SAMPLE), "--jobs", "2"]
-    command = [*conform_command()[:3], *words, "--markdown", str(folder / "page.md")]
+    command = [*conform_command()[:3], *words, "--markdown", str(folder / "page.md"), *more]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=500, env=conform_environment(), cwd=folder, check=False
     )
     assert (folder / "out" / "selftest.json").exists(), done.stdout + done.stderr
     return Proof(done.returncode, done.stdout, folder / "out", folder / "page.md")
+
+
+@pytest.fixture(scope="session")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
+    return run_selftest(tmp_path_factory.mktemp("selftest"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SAMPLE, Proof
+from conftest import SAMPLE, Proof, run_selftest
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 
@@ -73,3 +73,11 @@ def test_the_runs_go_on_and_keep_everything(proof: Proof) -> None:
         assert done.summary["planned"] == done.summary["executed"] == len(done.records)
         assert "ADAPTER_CONFORM_PRELOAD" in done.summary["suspicions"][0]
         assert (done.out / "report.html").is_file()
+
+
+def test_resume_makes_no_run_twice(proof: Proof) -> None:
+    made = [done.out for done in proof.rounds]
+    again = run_selftest(proof.page.parent, "--resume")
+    assert again.code == 0
+    assert [done.out for done in again.rounds] == made
+    assert again.summary == proof.summary

@@ -56,7 +56,12 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, metavar="N", help="Workers of each run.")
 @click.option("--resume", is_flag=True, help="Keep what DIR already holds.")
 @click.option(
-    "--healthy/--no-healthy", default=True, show_default=True, help="Also run the device without faults, as a control."
+    "--healthy",
+    type=click.Choice(["all", "concerned", "none"]),
+    default=None,
+    show_default="all; concerned with --faults",
+    help="Run the device without faults, too, as a control: on all operators and its runtime, on the cases that the "
+    "faults concern, or not.",
 )
 @click.option("--markdown", "page", type=click.Path(path_type=Path, dir_okay=False), help="Also write the table here.")
 @click.option("--list", "list_only", is_flag=True, help="Print the faults and run nothing.")
@@ -69,18 +74,19 @@ def command(
     faults: str | None,
     jobs: int,
     resume: bool,
-    healthy: bool,
+    healthy: str | None,
     page: Path | None,
     list_only: bool,
 ) -> None:
     """Proves the suite on itself: plants faults in a device's kernels, one to an operator at a time, and says which of
-    them the standard profile catches and by which check. Without --faults the healthy device is judged on all of its
-    operators and its runtime, else on the cases that the faults concern."""
+    them the standard profile catches and by which check. The healthy device is the control."""
     chosen = _chosen(faults)
     if list_only:
         for fault in chosen:
             click.echo(f"{fault.name}\t{fault.cases}\t{' '.join(fault.sees)}\t{fault.summary}")
         return
+    for folder in (out, *([page.parent] if page is not None else [])):
+        _make(folder)
     console = Console(highlight=False)
     campaign = Campaign(
         plugin=plugin,
@@ -89,8 +95,7 @@ def command(
         out=out,
         jobs=jobs,
         resume=resume,
-        healthy=healthy,
-        whole=faults is None,
+        healthy=healthy or ("all" if faults is None else "concerned"),
         console=console,
     )
     selftest = campaign.run()
@@ -99,6 +104,13 @@ def command(
         page.write_text(markdown(selftest, shlex.join(["adapter-conform", *sys.argv[1:]])))
     proved = selftest.caught == len(chosen) and not selftest.false_alarms
     context.exit(int(ExitCode.CONFORMANT if proved else ExitCode.NOT_CONFORMANT))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 
 
 def _chosen(names: str | None) -> Sequence[Fault]:

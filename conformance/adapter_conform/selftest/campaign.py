@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Campaign"]
 
 EVERYTHING = ("ops", "runtime")
-"""Suites of the healthy device when all faults are planted."""
+"""Suites of the healthy device."""
 
 
 @dataclass
 class Campaign:
     """Plants ``faults`` in ``plugin`` under each of ``seeds``; results go to ``out``.
 
-    With ``whole`` the healthy device is run on all operators, else on the cases that the faults concern.
+    ``healthy`` says on what the device without faults is run: ``"all"`` operators and the runtime, the cases
+    ``"concerned"`` by the faults, or ``"none"``.
     """
 
     plugin: str
@@ -39,8 +40,7 @@ class Campaign:
     out: Path
     jobs: int
     resume: bool
-    healthy: bool
-    whole: bool
+    healthy: str
     console: Console
     _clock: float = field(default_factory=time.monotonic, init=False)
 
@@ -50,7 +50,7 @@ class Campaign:
         Raises:
             ConformError: a run came to no end; what was found before is kept.
         """
-        suites = EVERYTHING if self.whole else _suites(self.faults)
+        suites = EVERYTHING if self.healthy == "all" else _suites(self.faults)
         selftest = Selftest(self.plugin, self.seeds, [FaultVerdict(fault) for fault in self.faults], suites)
         for seed in self.seeds:
             store = Store(self.out, seed, self.plugin, self.resume)
@@ -59,7 +59,7 @@ class Campaign:
                 found = store.sighting(verdict.fault.name)
                 assert found is not None
                 verdict.sightings[seed] = found
-            if self.healthy:
+            if self.healthy != "none":
                 self._control(seed, store, selftest)
             (self.out / "selftest.json").write_text(compact(selftest.to_json()) + "\n")
         return selftest
@@ -79,7 +79,7 @@ class Campaign:
             self._say(f"seed {seed}, round {number}: {caught} of {len(members)} faults caught")
 
     def _control(self, seed: int, store: Store, selftest: Selftest) -> None:
-        cases = None if self.whole else expression(self.faults)
+        cases = None if self.healthy == "all" else expression(self.faults)
         found = store.control(cases or "all")
         if found is None:
             folder = _fresh(store.folder / "healthy")

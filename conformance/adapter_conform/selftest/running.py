@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_conform.cases import Record
-from adapter_conform.errors import ConformError
+from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.states import ExitCode
 from adapter_conform.supervisor.preload import PRELOAD_VARIABLE
 
@@ -77,6 +77,7 @@ def run(planned: Planned) -> Result:
     """Makes the run.
 
     Raises:
+        UsageProblem: the run refused its arguments, e.g. the plugin's name.
         ConformError: it came to no end; what it printed is in the message.
     """
     _execute(planned)
@@ -91,7 +92,9 @@ def _execute(planned: Planned) -> None:
     summary = planned.folder / "results.json"
     if summary.exists():
         found = json.loads(summary.read_text())
-    if done.returncode == ExitCode.USAGE_ERROR or not found or found.get("stopped") or not found.get("planned"):
+    if done.returncode == ExitCode.USAGE_ERROR:
+        raise UsageProblem(done.stderr.strip().removeprefix("Error: "))
+    if not found or found.get("stopped") or not found.get("planned"):
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise ConformError(f"a run of the selftest came to no end: {' '.join(planned.command[1:])}\n{tail}")
 
