@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SAMPLE, Proof, run_selftest
+from _selftest import SAMPLE, Proof, run_selftest
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 
