@@ -145,8 +145,9 @@ def _masked(generator: np.random.Generator, shape: tuple[int, ...], _: InputDesc
 
 
 def _integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
-    """Whole numbers in [low, high): exact in every dtype while small."""
-    return np.asarray(generator.integers(description.get("low", -4), description.get("high", 5), shape))
+    """Whole numbers in [low, high), plus ``offset``: exact in every dtype while small."""
+    numbers = generator.integers(description.get("low", -4), description.get("high", 5), shape)
+    return np.asarray(numbers + description["offset"] if "offset" in description else numbers)
 
 
 def _nonzero_integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
