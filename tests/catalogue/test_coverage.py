@@ -22,7 +22,6 @@ LEFT_OUT = {
     "quantize_linear": "only converted programs hold it; tests/kernels/test_fake_quantize.py calls it",
     "dequantize_linear": "only converted programs hold it; tests/kernels/test_fake_quantize.py calls it",
     "quantize_linear_deprecated_train": "only converted programs hold it; tests/kernels/test_fake_quantize.py calls it",
-    "strided_slice_grad": "the gradient of a strided view in a graph; eager views use strided_copy",
 }
 
 
@@ -30,7 +29,7 @@ def test_declared_minus_judged_is_the_list() -> None:
     plugin = adapter_sdk.load("refchip")
     declared = {kernel.operator for kernel in plugin.kernels}
     judged: set[str] = set()
-    for case in SUITE.plan(PlanRequest(plugin, "full", 0)):
+    for case in SUITE.plan(PlanRequest(plugin, "smoke", 0)):
         spec, payload = catalogue.get(case.operator), case.payload
         attributes = payload["example"]["attributes"]
         needed = list(spec.required(attributes, case.dtype, payload["static"]))

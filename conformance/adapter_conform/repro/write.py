@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ def write_repros(
     interrupted: Callable[[], str | None],
 ) -> list[Record]:
     """``records``, those that were shrunk with ``details["repro"]``: the smallest example and the file that shows it.
+    The same stands in ``repro/index.json``.
 
     Worker processes of their own do the search: a device that crashes meanwhile loses nothing that was measured.
     """
@@ -57,7 +59,11 @@ def write_repros(
         interrupted=interrupted,
         progress=lambda: None,
     ).run()
-    return [_with_repro(record, found.get(index), output.root) for index, record in enumerate(records)]
+    shown = [_with_repro(record, found.get(index), output.root) for index, record in enumerate(records)]
+    listing = [{"id": shown[index].id, **shown[index].details["repro"]} for index in chosen if index in found]
+    output.repro.mkdir(exist_ok=True)
+    (output.repro / "index.json").write_text(json.dumps(listing, indent=1) + "\n", "utf-8")
+    return shown
 
 
 def _first_failures(planned: Sequence[PlannedCase], records: Sequence[Record]) -> list[int]:
