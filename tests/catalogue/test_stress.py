@@ -66,7 +66,7 @@ def test_values_of_the_regimes(dtype: str) -> None:
 
 
 def test_overlapping_inputs_repeat_their_first_slice() -> None:
-    (description,) = [item for item in draw(catalogue.get("exp"), "float32", 1, 0)]
+    (description,) = draw(catalogue.get("exp"), "float32", 1, 0)[:1]
     (array,) = make_inputs({**description, "layout": "overlapping"}, "float32")
     assert (array == array[:1]).all()
 

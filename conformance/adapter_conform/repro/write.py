@@ -55,7 +55,7 @@ def write_repros(
         session_suite=None,
         jobs=options.jobs,
         case_timeout=TIMEOUT,
-        log_folder=output.logs,
+        log_folder=_made(output.repro / "logs"),
         interrupted=interrupted,
         progress=lambda: None,
     ).run()
@@ -64,6 +64,12 @@ def write_repros(
     output.repro.mkdir(exist_ok=True)
     (output.repro / "index.json").write_text(json.dumps(listing, indent=1) + "\n", "utf-8")
     return shown
+
+
+def _made(folder: Path) -> Path:
+    """Apart from the logs of the run, which are evidence of what was judged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _first_failures(planned: Sequence[PlannedCase], records: Sequence[Record]) -> list[int]:
