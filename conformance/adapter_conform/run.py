@@ -21,6 +21,7 @@ from adapter_conform.report.html import render_html
 from adapter_conform.report.junit import render_junit
 from adapter_conform.report.summary import RunResult, build_summary
 from adapter_conform.report.terminal import ProgressView, print_outcome
+from adapter_conform.repro import write_repros
 from adapter_conform.states import ExitCode
 from adapter_conform.supervisor import Interruption, PoolEnd, Supervisor
 from adapter_conform.supervisor.describe import describe_host, describe_plugin
@@ -68,6 +69,7 @@ def run(options: RunOptions, console: Console) -> ExitCode:
         _say_if_empty(options, suites, plugin, plan, console)
         with Interruption() as interruption:
             records, end = _execute(options, suites, plan, book, folder, interruption, console)
+            records = write_repros(options, plan.cases, records, folder, lambda: _interrupted(interruption))
             result = RunResult(
                 options=options,
                 suite_names=[loaded.suite.name for loaded in suites],
@@ -146,9 +148,6 @@ def _execute(
                 writer.write(record)
             view.add(record)
 
-        def interrupted() -> str | None:
-            return None if interruption.name is None else f"{interruption.name} (Ctrl-C or kill)"
-
         end = Supervisor(
             plan.cases,
             sink,
@@ -158,10 +157,14 @@ def _execute(
             jobs=options.jobs,
             case_timeout=options.case_timeout,
             log_folder=folder.logs,
-            interrupted=interrupted,
+            interrupted=lambda: _interrupted(interruption),
             progress=view.tick,
         ).run()
     return [found[planned.index] for planned in plan.cases], end
+
+
+def _interrupted(interruption: Interruption) -> str | None:
+    return None if interruption.name is None else f"{interruption.name} (Ctrl-C or kill)"
 
 
 def _nothing_planned(

@@ -101,7 +101,8 @@ def stress(
     """
     if not is_float(dtype) or not spec.stress:
         return []
-    bases = [item for item in examples if _is_plain(item)][:repeats]
+    plain = [item for item in examples if _is_plain(item)]
+    bases = sorted(plain, key=lambda item: -len(_regimes(item)))[:repeats]
     own = zlib.crc32(f"stress/{spec.name}/{dtype}".encode()) ^ (seed * 2654435761 % 2**32)
     found: list[Description] = []
     for base in bases:

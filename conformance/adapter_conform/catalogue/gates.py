@@ -12,7 +12,7 @@ from adapter_conform.cases import GateFigure
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked
 from adapter_conform.catalogue.precision import is_float, numpy_dtype, smallest_normal
 
-__all__ = ["POISON", "PROVING_SIZE", "Expected", "compare", "expect", "proves_nothing", "same_bits"]
+__all__ = ["POISON", "PROVING_SIZE", "Expected", "compare", "expect", "overflow", "proves_nothing", "same_bits"]
 
 POISON = 0xCB
 """The byte with which the SDK fills fresh outputs before a kernel runs."""
@@ -167,7 +167,7 @@ def _exact(output: str, expected: Expected, actual: Array) -> GateFigure:
     return _figure("exact", output, np.count_nonzero(wrong), 0, _at(wrong, target, actual))
 
 
-def _overflow(expected: Expected) -> Array:
+def overflow(expected: Expected) -> Array:
     """Where the limit reaches across the largest finite number: infinity and a finite number are both right."""
     assert expected.limit is not None
     largest = float(ml_dtypes.finfo(numpy_dtype(expected.dtype)).max)
@@ -182,7 +182,7 @@ def _nonfinite(output: str, expected: Expected, actual: Array) -> GateFigure:
     goal = target.astype(np.float64)
     finite = np.isfinite(goal)
     wrong = np.where(finite, ~np.isfinite(numbers), ~((numbers == goal) | (np.isnan(numbers) & np.isnan(goal))))
-    wrong = wrong & ~(_overflow(expected) & ~np.isnan(numbers) & (np.sign(numbers) == np.sign(expected.value)))
+    wrong = wrong & ~(overflow(expected) & ~np.isnan(numbers) & (np.sign(numbers) == np.sign(expected.value)))
     return _figure("nonfinite", output, np.count_nonzero(wrong), 0, _at(wrong, target, actual))
 
 

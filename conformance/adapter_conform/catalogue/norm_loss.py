@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
 from adapter_conform.catalogue.draw import unary, unary_corners
+from adapter_conform.catalogue.precision import Arithmetic
 from adapter_conform.catalogue.reduction import log_softmax_of, softmax_of
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kind, OperatorSpec
@@ -170,12 +171,20 @@ def _cross_entropy(x: list[Operand], a: Attributes) -> list[Operand]:
     return [losses.reshape(value_of(x[1]).shape)]
 
 
+def _saved_softmax(x: Tracked) -> Tracked:
+    """As the forward call left it: its sum held in float32 for the half types, whatever the gradient sums in."""
+    model = x.arithmetic
+    forward = Arithmetic.of(model.storage, "float32") if model.storage in ("float16", "bfloat16") else model
+    saved = softmax_of(Tracked(x.value, forward, x.error), -1).stored()
+    return Tracked(saved.value, model, saved.error)
+
+
 def _cross_entropy_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     labels = _flat_labels(x, a)
     ignored = labels == a["ignore_index"]
     hot = (np.where(ignored, 0, labels) == np.arange(x[0].shape[-1])).astype(np.float64)
     flow = d[0] / float(labels.size) if a["reduction"] == "mean" else d[0].reshape(labels.shape)
-    result = flow * (softmax_of(x[0], -1) - hot)
+    result = flow * (_saved_softmax(x[0]) - hot)
     return [b.move(lambda v: np.where(ignored, 0.0, v), result), None]
 
 

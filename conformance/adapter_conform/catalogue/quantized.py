@@ -525,13 +525,14 @@ _average("fake_quantize_dequantize_moving_average_abs_max", False, _passed)
 def _observer_call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
     layer = paddle.nn.quant.quant_layers.MovingAverageAbsMaxScale(moving_rate=0.875, dtype=a["dtype"])
     layer.train()
-    return [layer(t[0]), layer._scale]
+    layer(t[0])
+    return [layer(t[1]), layer._scale]
 
 
 def _observed(x: list[Operand], a: Attributes) -> list[Operand]:
-    """The input; and its largest magnitude, averaged from one of state 1: (0.875 + max) / (0.875 + 1)."""
-    largest = Tracked(np.abs(x[0].value).max().reshape(1), x[0].arithmetic)
-    return [x[0], (largest + 0.875) / 1.875]
+    """The second input; and the largest magnitudes of both, averaged: (0.875 first + second) / (0.875 + 1)."""
+    first, second = (Tracked(np.abs(item.value).max().reshape(1), item.arithmetic) for item in x)
+    return [x[1], (first * 0.875 + second) / 1.875]
 
 
 register(
@@ -542,9 +543,12 @@ register(
         kind=Kind.QUANTIZED,
         left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
-            lambda shape: describe(tensor(shape), dtype=dtype), st.lists(st.integers(1, 17), min_size=2, max_size=3)
+            lambda shape: describe(tensor(shape), tensor(shape), dtype=dtype),
+            st.lists(st.integers(1, 17), min_size=2, max_size=3),
         ),
-        corners=lambda dtype: [describe(tensor(shape), dtype=dtype) for shape in ((3, 5), (64, 65), (7, 13))],
+        corners=lambda dtype: [
+            describe(tensor(shape), tensor(shape), dtype=dtype) for shape in ((3, 5), (64, 65), (7, 13))
+        ],
         dtypes=(),
         offered=("float32",),
         legacy=True,

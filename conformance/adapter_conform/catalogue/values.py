@@ -145,8 +145,9 @@ def _masked(generator: np.random.Generator, shape: tuple[int, ...], _: InputDesc
 
 
 def _integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
-    """Whole numbers in [low, high): exact in every dtype while small."""
-    return np.asarray(generator.integers(description.get("low", -4), description.get("high", 5), shape))
+    """Whole numbers in [low, high), plus ``offset``: exact in every dtype while small."""
+    numbers = generator.integers(description.get("low", -4), description.get("high", 5), shape)
+    return np.asarray(numbers + description["offset"] if "offset" in description else numbers)
 
 
 def _nonzero_integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
@@ -259,10 +260,15 @@ def make_inputs(description: Description, dtype: str) -> list[Array]:
     arrays = [make_input(item, dtype, [seed, index]) for index, item in enumerate(description["inputs"])]
     if description.get("layout") == "overlapping":
         arrays = [
-            np.repeat(array[:1], array.shape[0], axis=0) if item["regime"] in CONTINUOUS and array.ndim else array
+            np.repeat(array[:1], array.shape[0], axis=0) if item["regime"] in CONTINUOUS and _has_rows(array) else array
             for item, array in zip(description["inputs"], arrays, strict=True)
         ]
     return arrays
+
+
+def _has_rows(array: Array) -> bool:
+    """Whether a slice along the first axis holds more than one number; else all elements would be the same."""
+    return array.ndim >= 2 and array[:1].size > 1
 
 
 def make_cotangent(shape: Sequence[int], dtype: str, seed: Sequence[int], whole: bool) -> Array:

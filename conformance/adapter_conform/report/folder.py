@@ -27,6 +27,7 @@ class OutputFolder:
         self.junit = root / "junit.xml"
         self.html = root / "report.html"
         self.logs = root / "logs"
+        self.repro = root / "repro"
         self._lock: int | None = None
 
     def prepare(self) -> list[Path]:
@@ -68,7 +69,7 @@ class OutputFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _move_aside(self) -> list[Path]:
-        present = [p for p in (self.records, self.summary, self.junit, self.html, self.logs) if p.exists()]
+        present = [p for p in (self.records, self.summary, self.junit, self.html, self.logs, self.repro) if p.exists()]
         if not present:
             return []
         newest = max(path.stat().st_mtime for path in present)

@@ -10,6 +10,7 @@ from adapter_conform import catalogue
 from adapter_conform.bias import measures_bias
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.catalogue.draw import draw, stress
+from adapter_conform.catalogue.models import model_examples
 from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import CONTINUOUS, InputDescription, make_inputs
@@ -119,6 +120,10 @@ def _more(
         yield _case(spec, dtype, "repeat-0", plain, repeats=repeats)
         if first:
             yield _case(spec, dtype, "streams-0", plain, repeats=repeats // 4, streams=2)
+    if request.profile == "full" and dtype in ("float32", "bfloat16"):
+        for number, (model, example) in enumerate(model_examples(spec.name)):
+            seeded = {**example, "seed": (request.seed + 1) * 7919 + number}
+            yield _case(spec, dtype, f"{model}-{number}", seeded)
     if request.profile in BIAS_PROFILES and is_float(dtype) and measures_bias(spec):
         rough = next((item for item in examples if _is_rough(item)), None)
         if rough is not None:
