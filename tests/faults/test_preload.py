@@ -37,9 +37,9 @@ def test_plugin_without_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
         preload(SimpleNamespace(library=None))
 
 
-def test_native_tool_that_refuses(native_tool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PRELOAD_VARIABLE, str(native_tool))
-    monkeypatch.delenv("NATIVE_TOOL_KERNEL", raising=False)
+def test_broken_plan_is_refused_with_the_entry(fault_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRELOAD_VARIABLE, str(fault_library))
+    monkeypatch.setenv("ADAPTER_FAULT", "sign")
     with pytest.raises(ConformError, match=r"adapter_conform_preload\(\) returned 1"):
         preload(SESSION)
 

@@ -18,8 +18,8 @@ def _run(out: Path, cases: str, tool: str, **environment: str) -> Finished:
     return run_conform(out, *arguments, **{PRELOAD_VARIABLE: tool, **environment})
 
 
-def test_a_native_tool_throws_inside_a_kernel(native_tool: Path, tmp_path: Path) -> None:
-    run = _run(tmp_path / "out", "ops/log/float32/", str(native_tool), NATIVE_TOOL_KERNEL="log")
+def test_a_compiled_tool_throws_inside_a_kernel(fault_library: Path, tmp_path: Path) -> None:
+    run = _run(tmp_path / "out", "ops/log/float32/", str(fault_library), ADAPTER_FAULT="throw:log/float32")
     assert {record["id"].rsplit("/", 1)[-1] for record in run.records} >= {"eager-0", "static-0"}
     for record in run.records:
         assert record["state"] == "failed"
