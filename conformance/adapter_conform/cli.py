@@ -106,6 +106,12 @@ def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -
     metavar="FILE",
     help="Also judge the recorded API calls in FILE (suite replay).",
 )
+@click.option(
+    "--shrink/--no-shrink",
+    default=True,
+    show_default=True,
+    help="Make failures small, and write each as a file that shows it on its own.",
+)
 @click.option("--list", "list_only", is_flag=True, help="Print the ids of the planned cases and run nothing.")
 @click.pass_context
 def cli(
@@ -119,6 +125,7 @@ def cli(
     seed: int,
     expression: str | None,
     replay: Path | None,
+    shrink: bool,
     list_only: bool,
 ) -> None:
     """Judges a PaddlePaddle device plugin: runs it case by case in worker processes, with CPU fallback off, and says
@@ -137,6 +144,7 @@ def cli(
         case_timeout=case_timeout,
         expression=expression,
         replay=replay,
+        shrink=shrink,
     )
     if list_only:
         _list(options)

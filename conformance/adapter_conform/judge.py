@@ -14,6 +14,7 @@ from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Oper
 from adapter_conform.declarations import absence, declared_kernels, disbelieved_refusals
 from adapter_conform.execution import Run, execute, repeat
 from adapter_conform.expectation import Expectation
+from adapter_conform.reference import error_figures, ratio_figures
 from adapter_conform.states import State
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def judge_call(
     try:
         run = execute(session, spec, inputs, attributes, cotangents, static, layout)
         figures = expectation.judge(run, cotangents, probe)
+        ratios, reference = _against_reference(session, spec, inputs, attributes, dtype, expectation, run)
+        figures += ratios
         if repeats:
             again = repeat(session, spec, inputs, attributes, cotangents, repeats, streams)
             figures.append(_repeated(run, again, repeats, streams))
@@ -78,6 +81,7 @@ def judge_call(
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         return _raised(session, error, [*required, *(required_backward or ())])
     outcome = _conclude(session, spec, run, figures, required, required_backward or (), expectation)
+    outcome.details["reference"] = reference
     needed = [(kernel.names, kernel.dtype) for kernel in (*required, *(required_backward or ()))]
     if outcome.state is State.PASSED and (reason := expectation.vacuous(cotangents)):
         outcome.state, outcome.message = State.VACUOUS, f"the results are right, but prove nothing: {reason}"
@@ -87,6 +91,31 @@ def judge_call(
         outcome.state = State.UNSUPPORTED
         outcome.message = f"the forward call passed; {missing_backward.message}"
     return outcome
+
+
+def _against_reference(
+    session: Session,
+    spec: OperatorSpec,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+    dtype: str,
+    expectation: Expectation,
+    run: Run,
+) -> tuple[list[GateFigure], str]:
+    """The ratios of errors to those of the reference pack, and what the record says of the pack."""
+    pack = getattr(session, "references", None)
+    if pack is None:
+        return [], "no reference pack"
+    known = pack.entries.get(pack.digest(spec.name, dtype, attributes, inputs))
+    if known is None:
+        return [], f"not in the pack of {pack.device}"
+    figures: list[GateFigure] = []
+    for index, (expected, actual) in enumerate(zip(expectation.expected, run.values, strict=False)):
+        reference = known.get(f"out{index}")
+        if reference is not None and expected.limit is not None and actual.shape == expected.value.shape:
+            own = error_figures(expected, actual)
+            figures += ratio_figures(f"out{index}", spec.kind, expected.dtype, own, reference)
+    return figures, pack.device
 
 
 def _repeated(run: Run, again: Iterable[list[Array | None]], times: int, streams: int) -> GateFigure:

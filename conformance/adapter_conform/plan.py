@@ -65,6 +65,8 @@ class RunOptions:
     case_timeout: float = DEFAULT_CASE_TIMEOUT
     expression: str | None = None
     replay: Path | None = None
+    shrink: bool = True
+    """Whether failures are made small afterwards, and written as files of their own."""
 
     def repro(self, suite: str, case_id: str) -> str:
         """A shell command that reruns one case alone."""

@@ -69,7 +69,8 @@ def run(options: RunOptions, console: Console) -> ExitCode:
         _say_if_empty(options, suites, plugin, plan, console)
         with Interruption() as interruption:
             records, end = _execute(options, suites, plan, book, folder, interruption, console)
-            records = write_repros(options, plan.cases, records, folder, lambda: _interrupted(interruption))
+            if options.shrink:
+                records = write_repros(options, plan.cases, records, folder, lambda: _interrupted(interruption))
             result = RunResult(
                 options=options,
                 suite_names=[loaded.suite.name for loaded in suites],

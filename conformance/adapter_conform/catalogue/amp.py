@@ -43,7 +43,9 @@ def _unscaled(x: list[Operand], a: Attributes) -> list[Operand]:
 
 
 def _unscale(shapes: Sequence[Sequence[int]], scale: float, dtype: str, regime: str = "normal") -> Description:
-    return describe(_scalar(scale, _state_dtype(dtype)), *[tensor(shape, regime) for shape in shapes], flag=regime == "special")
+    return describe(
+        _scalar(scale, _state_dtype(dtype)), *[tensor(shape, regime) for shape in shapes], flag=regime == "special"
+    )
 
 
 register(

@@ -108,21 +108,16 @@ def _strip_annotations(node: Any) -> None:
             item.annotation = None
         elif isinstance(item, ast.FunctionDef):
             item.returns = None
+        elif isinstance(item, ast.AnnAssign):  # within a function nobody evaluates it
+            item.annotation = ast.Name("object", ast.Load())
 
 
 def _references(function: types.FunctionType, node: ast.AST) -> dict[str, Any]:
     """Names that the function reads from its module or its closure, with what they stand for now."""
     used = {item.id for item in ast.walk(node) if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load)}
-    annotations = {
-        name.id
-        for item in ast.walk(node)
-        if isinstance(item, ast.AnnAssign)
-        for name in ast.walk(item.annotation)
-        if isinstance(name, ast.Name)
-    }
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     found: dict[str, Any] = {}
-    for name in sorted(used - annotations):
+    for name in sorted(used):
         if name in cells:
             found[name] = cells[name].cell_contents
         elif name in function.__globals__:

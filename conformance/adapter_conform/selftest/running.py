@@ -44,7 +44,7 @@ class Planned:
     def command(self) -> list[str]:
         words = [sys.executable, "-m", "adapter_conform", "--plugin", self.plugin, "--profile", "standard"]
         words += ["--suite", ",".join(self.suites), "--seed", str(self.seed), "--jobs", str(self.jobs)]
-        words += ["--out", str(self.folder)]
+        words += ["--out", str(self.folder), "--no-shrink"]
         if self.expression is not None:
             words += ["-k", self.expression]
         if any(fault.alone for fault in self.faults):
