@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := pyproject.toml CMakeLists.txt $(shell find adapter_sdk csrc plugins conformance -name '*.py' -o -name '*.cc' \
+SOURCES := pyproject.toml CMakeLists.txt $(shell find adapter_sdk csrc plugins conformance tests/faults/adapter_faults -name '*.py' -o -name '*.cc' \
   -o -name '*.cpp' -o -name '*.h' -o -name '*.inc' -o -name '*.toml' -o -name '*.txt' -o -name '*.cmake*' -o -name '*.j2' -o -name '*.css' -o -name '*.js')
 
 .PHONY: install conform test lint clean

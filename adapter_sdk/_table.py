@@ -11,14 +11,19 @@ __all__ = [
     "CHECK_POISON",
     "DTYPE_NAMES",
     "FEATURES",
+    "INTERPOSER",
     "KERNEL_FUSED",
     "KERNEL_OTHER_PADDLE",
+    "PHASE_AFTER",
+    "PHASE_BEFORE",
     "PROVENANCES",
     "REGISTRATIONS",
     "SYMBOL",
+    "KernelCallStruct",
     "KernelRowStruct",
     "PeakStruct",
     "PluginTableStruct",
+    "TensorViewStruct",
 ]
 
 SYMBOL = "adapter_sdk_plugin_table"
@@ -26,6 +31,7 @@ DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 FEATURES = {"async_streams": 1, "host_unreadable": 2, "collectives": 4, "profiler": 8}
 KERNEL_FUSED, KERNEL_OTHER_PADDLE = 1, 2
 CHECK_POISON, CHECK_CANARY = 1, 2
+PHASE_BEFORE, PHASE_AFTER = 0, 1
 PROVENANCES = {1: "own", 2: "reference"}
 REGISTRATIONS = {0: "not_mounted", 1: "registered", 2: "refused"}
 
@@ -52,6 +58,38 @@ class PeakStruct(c.Structure):
     """AdapterPeak."""
 
     _fields_ = (("dtype", c.c_int32), ("tflops", c.c_double))
+
+
+class TensorViewStruct(c.Structure):
+    """AdapterTensorView."""
+
+    _fields_ = (
+        ("data", c.c_void_p),
+        ("dtype", c.c_int32),
+        ("rank", c.c_int32),
+        ("dims", c.c_int64 * 9),
+    )
+
+
+class KernelCallStruct(c.Structure):
+    """AdapterKernelCall."""
+
+    _fields_ = (
+        ("struct_size", c.c_uint32),
+        ("phase", c.c_int32),
+        ("row", c.POINTER(KernelRowStruct)),
+        ("card", c.c_int32),
+        ("is_static", c.c_int32),
+        ("stream", c.c_void_p),
+        ("n_inputs", c.c_size_t),
+        ("inputs", c.POINTER(TensorViewStruct)),
+        ("n_outputs", c.c_size_t),
+        ("outputs", c.POINTER(TensorViewStruct)),
+    )
+
+
+INTERPOSER = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.POINTER(KernelCallStruct))
+"""AdapterInterposer."""
 
 
 class PluginTableStruct(c.Structure):

@@ -48,8 +48,8 @@ Exit codes:
 
 \b
 Environment:
-  ADAPTER_CONFORM_PRELOAD=TOOL.so  a tool (tracing, planted faults) for every worker; see
-                                   adapter_conform.supervisor.preload. Such a run is never conformant.
+  ADAPTER_CONFORM_PRELOAD=TOOL  a tool (tracing, planted faults) for every worker, TOOL.so or module:function;
+                                see adapter_conform.supervisor.preload. Such a run is never conformant.
 
 \b
 Output in DIR: report.html, results.json, results.jsonl (a line a case, as it ends), junit.xml, logs/,
@@ -126,6 +126,12 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
     help="Also judge the recorded API calls in FILE (suite replay).",
 )
 @click.option(
+    "--shrink/--no-shrink",
+    default=True,
+    show_default=True,
+    help="Make failures small, and write each as a file that shows it on its own.",
+)
+@click.option(
     "--time-budget",
     metavar="TIME",
     callback=_duration,
@@ -155,6 +161,7 @@ def cli(
     time_budget: float | None,
     shard: str | None,
     resumed: Path | None,
+    shrink: bool,
     list_only: bool,
 ) -> None:
     """Judges a PaddlePaddle device plugin: runs it case by case in worker processes, with CPU fallback off, and says
@@ -180,6 +187,7 @@ def cli(
         replay=replay,
         shard=None if shard is None else Shard.parse(shard),
         time_budget=time_budget,
+        shrink=shrink,
     )
     if list_only:
         _list(options)

@@ -15,6 +15,7 @@ from adapter_conform.manifest import Manifest
 from adapter_conform.plan import LoadedSuite, Plan, PlannedCase, RunOptions
 from adapter_conform.report.folder import OutputFolder, RecordWriter
 from adapter_conform.report.terminal import ProgressView, print_outcome
+from adapter_conform.repro import write_repros
 from adapter_conform.results import run_result, write_reports, writing
 from adapter_conform.states import ExitCode
 from adapter_conform.supervisor import Interruption, Note, PoolEnd, Supervisor
@@ -57,6 +58,10 @@ def conduct(job: Job, console: Console) -> ExitCode:
         with Interruption() as interruption:
             note("session", started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
             records, end = _execute(job, note, interruption, console)
+            if job.options.shrink:
+                records = write_repros(
+                    job.options, job.plan.cases, records, folder, lambda: _why_stop(job, interruption)
+                )
             note("end", stopped=end.stopped, quarantined=end.quarantined)
             job.story.elapsed_s = earlier + time.monotonic() - job.clock
             result = run_result(job.manifest, job.options, records, job.story)

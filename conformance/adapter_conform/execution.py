@@ -14,12 +14,12 @@ from adapter_conform.catalogue.bounds import Array
 from adapter_conform.catalogue.gates import same_bits
 from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Attributes, OperatorSpec
-from adapter_conform.tensors import dtype_name, from_tensor, to_tensor
+from adapter_conform.tensors import Placed, dtype_name, from_tensor, place, to_tensor
 
 if TYPE_CHECKING:
     from adapter_conform.session import KernelCalls, Session
 
-__all__ = ["Run", "execute"]
+__all__ = ["Run", "execute", "repeat"]
 
 
 @dataclass
@@ -62,16 +62,20 @@ def execute(
     attributes: Attributes,
     cotangents: Sequence[Array | None],
     static: bool,
+    layout: str = "plain",
 ) -> Run:
     """Runs forward and, with ``cotangents`` (one per output, None where there is none to give), backward.
+
+    Args:
+        layout: how the inputs lie in memory, see :func:`adapter_conform.tensors.place`.
 
     Raises:
         Exception: whatever Paddle, the SDK or the plugin raises.
     """
     paddle = session.paddle
-    tensors = [to_tensor(paddle, array) for array in inputs]
-    for tensor, array in zip(tensors, inputs, strict=True):
-        tensor.stop_gradient = not (cotangents and is_float(array.dtype.name))
+    placed = [place(paddle, array, layout) for array in inputs]
+    tensors = [item.tensor for item in placed]
+    _want_gradients(tensors, inputs, bool(cotangents))
     run = Run()
     with _checked(session):
         with session.watch() as calls:
@@ -81,8 +85,65 @@ def execute(
         _read_outputs(session, run, tensors)
         if cotangents:
             _run_backward(session, run, spec, tensors, cotangents, static)
-    run.changed = _changed_inputs(spec, inputs, tensors)
+    run.changed = _changed_inputs(spec, placed)
     return run
+
+
+def repeat(
+    session: Session,
+    spec: OperatorSpec,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+    cotangents: Sequence[Array | None],
+    times: int,
+    streams: int = 0,
+) -> Iterator[list[Array | None]]:
+    """Outputs and gradients of ``times`` further calls in eager mode, without poison and canaries.
+
+    Args:
+        streams: 0 for one call after the other on the current stream; else that many streams of their own take turns,
+            and all calls are submitted before any result is read.
+
+    Raises:
+        Exception: whatever Paddle, the SDK or the plugin raises.
+    """
+    paddle = session.paddle
+    lanes = [paddle.device.Stream(session.device) for _ in range(streams)]
+    pending: list[list[Any]] = []
+    for turn in range(times):
+        tensors = [to_tensor(paddle, array) for array in inputs]
+        _want_gradients(tensors, inputs, bool(cotangents))
+        flowing = [None if item is None else to_tensor(paddle, item) for item in cotangents]
+        if lanes:
+            paddle.device.synchronize(session.device)  # the copies ran on the default stream
+            with paddle.device.stream_guard(lanes[turn % streams]):
+                pending.append(_once(paddle, spec, tensors, attributes, flowing))
+        else:
+            results = _once(paddle, spec, tensors, attributes, flowing)
+            yield [None if item is None else from_tensor(item) for item in results]
+    if lanes:
+        paddle.device.synchronize(session.device)
+        for results in pending:
+            yield [None if item is None else from_tensor(item) for item in results]
+
+
+def _once(
+    paddle: Any, spec: OperatorSpec, tensors: list[Any], attributes: Attributes, flowing: Sequence[Any]
+) -> list[Any]:
+    """Outputs, and one gradient per input that asks for one."""
+    outputs = spec.call(paddle, tensors, attributes)
+    results = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    pairs = [(output, item) for output, item in zip(results, flowing, strict=False) if item is not None]
+    wanted = [tensor for tensor in tensors if not tensor.stop_gradient]
+    if pairs and wanted:
+        found = paddle.grad([output for output, _ in pairs], wanted, [item for _, item in pairs], allow_unused=True)
+        return [*results, *found]
+    return results
+
+
+def _want_gradients(tensors: Sequence[Any], inputs: Sequence[Array], backward: bool) -> None:
+    for tensor, array in zip(tensors, inputs, strict=True):
+        tensor.stop_gradient = not (backward and is_float(array.dtype.name))
 
 
 def _counts(calls: KernelCalls, static: bool) -> dict[str, int]:
@@ -157,12 +218,18 @@ def _run_backward(
     run.gradients = [None if tensor.stop_gradient else next(found) for tensor in tensors]
 
 
-def _changed_inputs(spec: OperatorSpec, inputs: Sequence[Array], tensors: Sequence[Any]) -> list[GateFigure]:
-    """A figure for each input that a kernel wrote into although it should only read it."""
+def _changed_inputs(spec: OperatorSpec, placed: Sequence[Placed]) -> list[GateFigure]:
+    """Figures for inputs that a kernel wrote into although it should only read them, and for damaged fences."""
     figures = []
-    for index, (array, tensor) in enumerate(zip(inputs, tensors, strict=True)):
-        wrong = 0 if index in spec.mutates else int(np.count_nonzero(~same_bits(from_tensor(tensor), array)))
+    for index, item in enumerate(placed):
+        differs = ~same_bits(from_tensor(item.base), item.before)
+        wrong = 0 if index in spec.mutates else int(np.count_nonzero(differs & item.inside))
         if wrong:
-            note = f"{wrong} of {array.size} elements were changed by the call; an operator must not write to its input"
+            size = np.count_nonzero(item.inside)
+            note = f"{wrong} of {size} elements were changed by the call; an operator must not write to its input"
             figures.append(GateFigure("intact", f"in{index}", wrong, 0, False, note))
+        broken = int(np.count_nonzero(differs & ~item.inside))
+        if broken:
+            note = f"{broken} elements around the input were overwritten: a kernel wrote out of bounds"
+            figures.append(GateFigure("fence", f"in{index}", broken, 0, False, note))
     return figures

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from adapter_conform.cases import GateFigure
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
-from adapter_conform.catalogue.gates import compare, expect
+from adapter_conform.catalogue.gates import PROVING_SIZE, Expected, compare, expect, proves_nothing
 from adapter_conform.catalogue.precision import Arithmetic, is_float
-from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
+from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import make_cotangent
 from adapter_conform.execution import Run
 
@@ -28,7 +28,7 @@ class Expectation:
         required: Sequence[Kernel],
         required_backward: Sequence[Kernel],
     ) -> None:
-        """``declared`` holds accumulators by (operator, dtype); the first required kernel that it knows decides.
+        """``declared`` holds accumulators by (operator, dtype); the first required kernel that has one decides.
 
         Raises:
             ValueError: the specification contradicts itself.
@@ -71,7 +71,26 @@ class Expectation:
             figures += self._judge_gradients(run, cotangents, ulps)
         return figures
 
-    def _judge_gradients(self, run: Run, cotangents: Sequence[Array | None], ulps: int | None) -> list[GateFigure]:
+    def vacuous(self, cotangents: Sequence[Array | None]) -> str:
+        """Why results that meet this expectation would prove nothing; empty when one of them says something.
+
+        Copies and choices are exact, so that zeros are as good as any other value there."""
+        if self.spec.kind in (Kind.EXACT, Kind.RANDOM):
+            return ""
+        reasons = [proves_nothing(item, self.inputs) for item in self.expected]
+        sizes = [item.value.size for item in self.expected]
+        if max(sizes, default=0) < PROVING_SIZE or not all(reasons):
+            return ""
+        if any(item is not None for item in cotangents):
+            gradients = [item for item in self.gradients(cotangents) if item is not None]
+            if not all(
+                proves_nothing(item, [array for array in cotangents if array is not None]) for item in gradients
+            ):
+                return ""
+        return "; ".join(dict.fromkeys(reasons))
+
+    def gradients(self, cotangents: Sequence[Array | None]) -> list[Expected | None]:
+        """One for each input; None where no gradient is judged."""
         assert self.spec.gradient is not None
         assert self.arithmetic_backward is not None
         model = self.arithmetic_backward
@@ -79,18 +98,25 @@ class Expectation:
         outputs = [self._as_saved(result, model) for result in self.results]
         flowing = [None if item is None else Tracked(item.astype(model.reference), model) for item in cotangents]
         wanted = self.spec.gradient(inputs, outputs, flowing, self.attributes)
+        return [
+            None if operand is None or not is_float(array.dtype.name) else expect(operand, str(array.dtype.name))
+            for array, operand in zip(self.inputs, wanted, strict=True)
+        ]
+
+    def _judge_gradients(self, run: Run, cotangents: Sequence[Array | None], ulps: int | None) -> list[GateFigure]:
+        wanted = self.gradients(cotangents)
         figures: list[GateFigure] = []
         names = iter(run.gradient_dtypes)
-        for index, (array, operand, actual) in enumerate(zip(self.inputs, wanted, run.gradients, strict=True)):
+        for index, (array, expected, actual) in enumerate(zip(self.inputs, wanted, run.gradients, strict=True)):
             name = next(names) if actual is not None else ""
-            if operand is None or not is_float(array.dtype.name):
+            if expected is None:
                 continue
             if actual is None and not array.size:  # nothing to give; Paddle 3.0 leaves it out
                 continue
             if actual is None:
                 figures.append(GateFigure("count", f"grad{index}", 1, 0, False, "no gradient came back"))
                 continue
-            figures += compare(f"grad{index}", expect(operand, str(array.dtype.name)), actual, name, ulps)
+            figures += compare(f"grad{index}", expected, actual, name, ulps)
         return figures
 
     @staticmethod
@@ -103,8 +129,11 @@ class Expectation:
 
 
 def _accumulator(declared: Mapping[tuple[str, str], str], kernels: Sequence[Kernel]) -> str | None:
+    """The accumulator declared by the first of ``kernels`` that sums anything; None where none does.
+
+    A call may run a kernel that sums nothing before the one that is judged, as quantization does before a product."""
     for kernel in kernels:
         for name in kernel.names:
-            if (name, kernel.dtype) in declared:
+            if is_float(declared.get((name, kernel.dtype), "")):
                 return declared[name, kernel.dtype]
     return None

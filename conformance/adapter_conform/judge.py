@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from adapter_conform.bias import bias_figures
 from adapter_conform.cases import GateFigure, Outcome
 from adapter_conform.catalogue.bounds import Array
-from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
+from adapter_conform.catalogue.gates import same_bits
+from adapter_conform.catalogue.spec import Attributes, Description, Kernel, OperatorSpec
 from adapter_conform.declarations import absence, declared_kernels, disbelieved_refusals
-from adapter_conform.execution import Run, execute
+from adapter_conform.execution import Run, execute, repeat
 from adapter_conform.expectation import Expectation
+from adapter_conform.reference import error_figures, ratio_figures
 from adapter_conform.states import State
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ def judge_call(
     static: bool = False,
     probe: bool = False,
     seed: int = 0,
+    layout: str = "plain",
+    repeats: int = 0,
+    streams: int = 0,
+    bias: Description | None = None,
 ) -> Outcome:
     """Runs ``spec`` on the session's device and judges outputs and gradients.
 
@@ -41,9 +48,15 @@ def judge_call(
         static: run it under ``paddle.jit.to_static(full_graph=True)``; the proof is then counted there.
         probe: the inputs are an exact probe; results must agree to the last bit.
         seed: draws the gradients that flow into the outputs.
+        layout: how the inputs lie in memory, see :func:`adapter_conform.tensors.place`.
+        repeats: call it that many times more; each must give the same bits.
+        bias: the example to be drawn anew many times over, for the sign test of :mod:`adapter_conform.bias`.
+        streams: submit these calls to as many streams in turn, instead of one after the other.
     """
     required = spec.required(attributes, dtype, static)
-    required_backward = spec.required_backward(attributes, dtype) if backward and spec.differentiable(dtype) else None
+    required_backward = (
+        spec.required_backward(attributes, dtype, static) if backward and spec.differentiable(dtype) else None
+    )
     missing = _unavailable(session, required, attributes)
     missing_backward = _unavailable(session, required_backward or (), attributes)
     if missing is not None or (missing_backward is not None and missing_backward.state is State.FAILED):
@@ -56,18 +69,69 @@ def judge_call(
     if all(item is None for item in cotangents):  # no output has a gradient to take
         cotangents, required_backward = [], None
     try:
-        run = execute(session, spec, inputs, attributes, cotangents, static)
+        run = execute(session, spec, inputs, attributes, cotangents, static, layout)
+        figures = expectation.judge(run, cotangents, probe)
+        ratios, reference = _against_reference(session, spec, inputs, attributes, dtype, expectation, run)
+        figures += ratios
+        if repeats:
+            again = repeat(session, spec, inputs, attributes, cotangents, repeats, streams)
+            figures.append(_repeated(run, again, repeats, streams))
+        if bias is not None:
+            figures += bias_figures(session, spec, bias, dtype)
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         return _raised(session, error, [*required, *(required_backward or ())])
-    figures = expectation.judge(run, cotangents, probe)
     outcome = _conclude(session, spec, run, figures, required, required_backward or (), expectation)
+    outcome.details["reference"] = reference
     needed = [(kernel.names, kernel.dtype) for kernel in (*required, *(required_backward or ()))]
+    if outcome.state is State.PASSED and (reason := expectation.vacuous(cotangents)):
+        outcome.state, outcome.message = State.VACUOUS, f"the results are right, but prove nothing: {reason}"
     if refusals := disbelieved_refusals(session, needed, attributes):
         outcome.details["refusal_not_believed"] = refusals
     if missing_backward is not None and outcome.state is State.PASSED:
         outcome.state = State.UNSUPPORTED
         outcome.message = f"the forward call passed; {missing_backward.message}"
     return outcome
+
+
+def _against_reference(
+    session: Session,
+    spec: OperatorSpec,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+    dtype: str,
+    expectation: Expectation,
+    run: Run,
+) -> tuple[list[GateFigure], str]:
+    """The ratios of errors to those of the reference pack, and what the record says of the pack."""
+    pack = getattr(session, "references", None)
+    if pack is None:
+        return [], "no reference pack"
+    known = pack.entries.get(pack.digest(spec.name, dtype, attributes, inputs))
+    if known is None:
+        return [], f"not in the pack of {pack.device}"
+    figures: list[GateFigure] = []
+    for index, (expected, actual) in enumerate(zip(expectation.expected, run.values, strict=False)):
+        reference = known.get(f"out{index}")
+        if reference is not None and expected.limit is not None and actual.shape == expected.value.shape:
+            own = error_figures(expected, actual)
+            figures += ratio_figures(f"out{index}", spec.kind, expected.dtype, own, reference)
+    return figures, pack.device
+
+
+def _repeated(run: Run, again: Iterable[list[Array | None]], times: int, streams: int) -> GateFigure:
+    """In how many further calls a result differed in any bit from that of the first."""
+    first = [*run.values, *[item for item in run.gradients if item is not None]]
+    different, where = 0, ""
+    for turn, results in enumerate(again):
+        present = [item for item in results if item is not None]
+        pairs = zip(first, present, strict=False)
+        wrong = [i for i, (a, b) in enumerate(pairs) if a.shape != b.shape or not same_bits(a, b).all()]
+        if wrong or len(first) != len(present):
+            different += 1
+            where = where or f"call {turn + 1} gave other bits than the first in result {wrong[:1]}"
+    way = f"over {streams} streams" if streams else "one after the other"
+    note = f"{different} of {times} calls {way}; {where}" if different else f"{times} calls {way}"
+    return GateFigure("streams" if streams else "repeat", "outputs", different, 0, not different, note)
 
 
 def _unavailable(session: Session, kernels: Sequence[Kernel], attributes: Attributes | None = None) -> Outcome | None:

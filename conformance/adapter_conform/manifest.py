@@ -37,6 +37,7 @@ class Manifest:
     expression: str | None
     replay: str | None
     shard: str | None
+    shrink: bool
     narrowed_by: tuple[str, ...]
     started: str
     """ISO 8601, UTC; waivers are held against this day."""
@@ -77,6 +78,7 @@ class Manifest:
             "expression": options.expression,
             "replay": None if options.replay is None else str(options.replay),
             "shard": None if options.shard is None else str(options.shard),
+            "shrink": options.shrink,
             "narrowed_by": narrowed_by(options, suites),
             "started": started,
             "plugin": plugin,
@@ -112,6 +114,7 @@ class Manifest:
             "expression": self.expression,
             "replay": None if self.replay is None else Path(self.replay),
             "shard": None if self.shard is None else Shard.parse(self.shard),
+            "shrink": self.shrink,
         }
         return RunOptions(**{**fields, **changes})
 

@@ -71,6 +71,8 @@ class RunOptions:
     shard: Shard | None = None
     time_budget: float | None = None
     """Seconds for the whole run."""
+    shrink: bool = True
+    """Whether failures are made small afterwards, and written as files of their own."""
 
     def repro(self, suite: str, case_id: str) -> str:
         """A shell command that reruns one case alone."""

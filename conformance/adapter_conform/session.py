@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adapter_conform.reference import OperatorPack, named_pack
+
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
     from adapter_sdk.native import PluginLibrary
@@ -39,6 +41,8 @@ class Session:
     device: str
     """``"refchip:0"``"""
     seed: int
+    references: OperatorPack | None = None
+    """Errors of a reference device, where a pack is present."""
     _built_graphs: bool = field(default=False, repr=False)
 
     @contextmanager
@@ -134,4 +138,4 @@ def open_session(plugin_name: str, seed: int, card: int = 0) -> Session:
     paddle.set_flags({"FLAGS_enable_api_kernel_fallback": False})
     device = f"{plugin.device.device_type}:{card}"
     paddle.set_device(device)
-    return Session(plugin=plugin, library=library, paddle=paddle, device=device, seed=seed)
+    return Session(plugin, library, paddle, device, seed, references=named_pack())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from adapter_conform.cases import Outcome
-from adapter_conform.catalogue.bounds import Array, move
+from adapter_conform.catalogue.bounds import Array, Tracked, move
 from adapter_conform.catalogue.gates import POISON
 from adapter_conform.catalogue.spec import Kind, OperatorSpec
 from adapter_conform.judge import judge_call
@@ -372,3 +372,56 @@ def test_gradients_are_not_asked_of_whole_numbers() -> None:
     )
     assert outcome.state is State.PASSED
     assert not [figure for figure in outcome.errors if figure.output == "grad0"]
+
+
+def repeating(chip: Chip, call: Callable[[Tensor], Any], repeats: int) -> Outcome:
+    return judge_call(
+        chip,  # type: ignore[arg-type]
+        spec(call),
+        [X],
+        {},
+        dtype="float32",
+        backward=False,
+        repeats=repeats,
+    )
+
+
+def test_calls_that_repeat_their_bits_pass() -> None:
+    outcome = repeating(Chip(), good, 20)
+    assert outcome.state is State.PASSED
+    (figure,) = [item for item in outcome.errors if item.gate == "repeat"]
+    assert (figure.value, figure.note) == (0, "20 calls one after the other")
+
+
+def test_one_call_in_twenty_that_differs_by_a_bit_fails() -> None:
+    calls = []
+
+    def sometimes(x: Tensor) -> Tensor:
+        calls.append(x)
+        result = good(x)
+        if len(calls) == 15:
+            result.array[1, 2] = np.nextafter(result.array[1, 2], np.float32(9))
+        return result
+
+    outcome = repeating(Chip(), sometimes, 20)
+    assert outcome.state is State.FAILED
+    assert outcome.message.startswith("gate repeat on outputs: 1, limit 0")
+    assert "call 14 gave other bits" in outcome.message
+
+
+def test_results_that_zeros_would_meet_are_vacuous() -> None:
+    wide = np.linspace(-2, 2, 64, dtype=np.float32)
+
+    def oracle(x: list[Any], a: Any) -> list[Any]:
+        return [Tracked(x[0].value * 2, x[0].arithmetic, np.full(64, 100.0))]
+
+    outcome = judge_call(
+        Chip(),  # type: ignore[arg-type]
+        spec(good, oracle=oracle, gradient=None),
+        [wide],
+        {},
+        dtype="float32",
+        backward=False,
+    )
+    assert outcome.state is State.VACUOUS
+    assert "zeros would be within the limits" in outcome.message

@@ -50,7 +50,8 @@ def conform_command(*arguments: str) -> list[str]:
 
 
 def conform_environment() -> dict[str, str]:
-    paths = [str(HERE), str(REPOSITORY / "conformance"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    rooms = [HERE, REPOSITORY / "conformance", REPOSITORY / "tests" / "faults", REPOSITORY]
+    paths = [*map(str, rooms), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 

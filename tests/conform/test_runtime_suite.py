@@ -28,6 +28,7 @@ from adapter_conform.session import KernelCalls
 from adapter_conform.states import State
 from adapter_conform.suites import load_suite, runtime
 from adapter_conform.suites.base import PROFILES, PlanRequest
+from adapter_faults import all_faults
 from conform_harness import HERE, REPOSITORY, conform_command, conform_environment
 
 PLUGIN = "refchip"
@@ -287,7 +288,7 @@ def faults() -> dict[str, Any]:
     return found
 
 
-FAULTS = re.findall(r'^@fault\("[\w/]+"\)\ndef (\w+)', (HERE / "runtime_faults.py").read_text(), re.MULTILINE)
+FAULTS = [fault.name for fault in all_faults() if fault.suite == "runtime"]
 
 
 @pytest.mark.device

@@ -42,3 +42,17 @@ def test_broken_plan_is_refused_with_the_entry(fault_library: Path, monkeypatch:
     monkeypatch.setenv("ADAPTER_FAULT", "sign")
     with pytest.raises(ConformError, match=r"adapter_conform_preload\(\) returned 1"):
         preload(SESSION)
+
+
+@pytest.mark.parametrize("tool", ["no_such_module:plant", "adapter_faults:no_such_function"])
+def test_python_tool_that_is_not_there(tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRELOAD_VARIABLE, tool)
+    with pytest.raises(ConformError, match="it cannot be imported: "):
+        preload(SESSION)
+
+
+def test_python_tool_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRELOAD_VARIABLE, "adapter_faults:plant")
+    monkeypatch.setenv("ADAPTER_FAULT", "no_such_fault")
+    with pytest.raises(ConformError, match="LookupError: no fault is called 'no_such_fault'"):
+        preload(SESSION)

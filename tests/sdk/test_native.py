@@ -228,9 +228,11 @@ def test_hooks_that_say_other_than_the_table_are_refused(
 
 def test_mirror_has_the_compilers_layout(tmp_path: Path) -> None:
     structs = {
+        "AdapterKernelCall": table.KernelCallStruct,
         "AdapterKernelRow": table.KernelRowStruct,
         "AdapterPeak": table.PeakStruct,
         "AdapterPluginTable": table.PluginTableStruct,
+        "AdapterTensorView": table.TensorViewStruct,
     }
     lines = []
     ours = {}

@@ -20,7 +20,10 @@ from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
 
-__all__: list[str] = []
+__all__ = ["LEFT_OUT", "attention"]
+
+
+LEFT_OUT = {"wide_range": "scores of 2^40 and more are rounded by more than 1: their softmax is not determined"}
 
 
 def _flip(x: Tracked) -> Tracked:
@@ -47,13 +50,13 @@ class _Weights:
 
     def share(self, x: Tracked) -> Tracked:
         """``x`` over the sum of exponentials; 0 in rows that attend to nothing."""
-        return b.select(self.total.value > 0, x / self.total, np.zeros_like(x.value))  # type: ignore[no-any-return]
+        return b.select(self.total.value != 0, x / self.total, np.zeros_like(x.value))  # type: ignore[no-any-return]
 
     def probabilities(self) -> Tracked:
         """From the logarithm of the sum, as a backward pass recomputes them."""
         logarithm = b.log(self.total) + self.peak
         return b.select(  # type: ignore[no-any-return]
-            self.total.value > 0, b.exp(self.scores - logarithm), np.zeros_like(self.scores.value)
+            self.total.value != 0, b.exp(self.scores - logarithm), np.zeros_like(self.scores.value)
         )
 
 
@@ -162,6 +165,7 @@ register(
             attention_gradient(x[0], x[1], x[2], out[0], d[0], _scale(x), _bottom_right(x, a))[:3]
         ),
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(_flash, _sizes(), st.booleans()),
         corners=lambda dtype: [_flash(size, causal) for size in SIZES for causal in (False, True)],
         offered=("float16", "bfloat16"),
@@ -190,6 +194,7 @@ register(
         oracle=lambda x, a: [attention(x[0], x[1], x[2], _scale(x), np.ones((1, 1), bool), x[3])],
         gradient=_masked_gradient,
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             lambda size, regime: _masked(size, (size[0], 1, size[1], size[2]), regime),
             _sizes(),
@@ -264,6 +269,7 @@ register(
         oracle=_unpadded_oracle,
         gradient=_unpadded_gradient,
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             lambda rows, more, causal: _unpadded(rows, [n + more for n in rows], 4, 2, causal),
             st.lists(st.integers(1, 40), min_size=1, max_size=4),
@@ -324,6 +330,7 @@ register(
             None,
         ],
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             lambda size, form, seed: _flashmask((*size[:2], size[1], *size[3:]), form[0], form[1], seed=seed),
             _sizes(),
@@ -375,6 +382,7 @@ register(
         oracle=lambda x, a: [attention(x[0], x[1], x[2], _scale(x), _top_left(x, a), _bias(x))],
         gradient=_efficient_gradient,
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(_efficient, _sizes(), st.booleans()),
         corners=lambda dtype: [
             _efficient((1, 33, 33, 3, 3, 16), causal=True),

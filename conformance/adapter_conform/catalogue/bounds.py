@@ -13,6 +13,8 @@ Numerical Algorithms", 2nd ed., section 3.3). With u the unit roundoff of single
   ``gamma(m) = min(m, lambda sqrt(m))``: the worst case over all orders of summation, or the probabilistic bound of
   N. J. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41 (2019),
   whichever is smaller; lambda = sqrt(2 ln(2 / delta)) = 6.5 for delta = 1e-9;
+- a result, or an operand of an inner product, below the smallest normal number of the compute dtype may be taken for
+  zero, which adds its size (Higham, section 2.2: the model with underflow, for devices without gradual underflow);
 - selecting, moving and negating numbers is free of error.
 
 A result whose error is None must be met exactly, bit for bit.
@@ -21,7 +23,9 @@ A result whose error is None must be met exactly, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -56,6 +60,7 @@ __all__ = [
     "power",
     "product",
     "root",
+    "rounding_only",
     "running_sum",
     "scatter_sum",
     "select",
@@ -89,6 +94,24 @@ ULPS = {
 the requirement that accelerators of many makers have been tested against."""
 
 
+_systematic = ContextVar("systematic", default=True)
+
+
+@contextmanager
+def rounding_only() -> Iterator[None]:
+    """Within the block, limits leave out errors that may have a preferred sign: those that elementary functions and
+    division are granted beyond a rounding, and those of constants that the compute dtype cannot hold."""
+    token = _systematic.set(False)
+    try:
+        yield
+    finally:
+        _systematic.reset(token)
+
+
+def _ulps(name: str) -> float:
+    return ULPS[name] if _systematic.get() else 0.0
+
+
 def gamma(count: float) -> float:
     """The factor of ``u_acc * sum|t|`` for ``count`` roundings in a row."""
     count = max(float(count), 0.0)
@@ -113,6 +136,13 @@ def _plus(*errors: Array | None) -> Array | None:
     for error in present[1:]:
         result = result + error
     return result
+
+
+def _flushed(value: Array, model: Arithmetic) -> Array | None:
+    """What taking ``value`` for zero costs where it is below the smallest normal number of the compute dtype."""
+    size = np.abs(value)
+    below = size < model.tiny
+    return np.where(below, size, 0.0) if below.any() and np.any(size[below]) else None
 
 
 class Tracked:
@@ -146,14 +176,15 @@ class Tracked:
         if isinstance(other, Tracked):
             return other
         value = np.asarray(other, dtype=self.arithmetic.reference)
-        error = None if self.arithmetic.representable(value) else self.arithmetic.u * np.abs(value)
+        exact = self.arithmetic.representable(value) or not _systematic.get()
+        error = None if exact else self.arithmetic.u * np.abs(value)
         return Tracked(value, self.arithmetic, error)
 
     def rounded(self, value: Array, *errors: Array | None, weight: float = 1.0) -> Tracked:
         """``value`` after ``weight`` roundings on top of ``errors``."""
         with np.errstate(invalid="ignore", over="ignore"):
             rounding = weight * self.arithmetic.u * np.abs(value)
-        return Tracked(value, self.arithmetic, _plus(*errors, rounding))
+        return Tracked(value, self.arithmetic, _plus(*errors, rounding, _flushed(value, self.arithmetic)))
 
     def __add__(self, other: Any) -> Tracked:
         right = self.lift(other)
@@ -193,7 +224,7 @@ class Tracked:
             inverse = np.where(floor > 0, 1.0 / np.where(floor > 0, floor, 1.0), np.inf)
             left_error = _times(inverse, self.error)
             right_error = _times(np.abs(value) * inverse, right.error)
-        return self.rounded(value, left_error, right_error, weight=2 * ULPS["divide"] + 1)
+        return self.rounded(value, left_error, right_error, weight=2 * _ulps("divide") + 1)
 
     def __rtruediv__(self, other: Any) -> Tracked:
         return self.lift(other) / self
@@ -253,39 +284,39 @@ def function(
 
 
 def exp(x: Tracked) -> Tracked:
-    return function(x, np.exp, lambda _, y: y, ULPS["exp"])
+    return function(x, np.exp, lambda _, y: y, _ulps("exp"))
 
 
 def log(x: Tracked) -> Tracked:
-    return function(x, np.log, lambda v, _: 1 / v, ULPS["log"])
+    return function(x, np.log, lambda v, _: 1 / v, _ulps("log"))
 
 
 def log1p(x: Tracked) -> Tracked:
-    return function(x, np.log1p, lambda v, _: 1 / (1 + v), ULPS["log1p"])
+    return function(x, np.log1p, lambda v, _: 1 / (1 + v), _ulps("log1p"))
 
 
 def root(x: Tracked) -> Tracked:
-    return function(x, np.sqrt, lambda _, y: 0.5 / y, ULPS["sqrt"])
+    return function(x, np.sqrt, lambda _, y: 0.5 / y, _ulps("sqrt"))
 
 
 def inverse_root(x: Tracked) -> Tracked:
-    return function(x, lambda v: 1 / np.sqrt(v), lambda v, y: 0.5 * y / v, ULPS["rsqrt"])
+    return function(x, lambda v: 1 / np.sqrt(v), lambda v, y: 0.5 * y / v, _ulps("rsqrt"))
 
 
 def sin(x: Tracked) -> Tracked:
-    return function(x, np.sin, lambda v, _: np.cos(v), ULPS["sin"])
+    return function(x, np.sin, lambda v, _: np.cos(v), _ulps("sin"))
 
 
 def cos(x: Tracked) -> Tracked:
-    return function(x, np.cos, lambda v, _: np.sin(v), ULPS["cos"])
+    return function(x, np.cos, lambda v, _: np.sin(v), _ulps("cos"))
 
 
 def arctan(x: Tracked) -> Tracked:
-    return function(x, np.arctan, lambda v, _: 1 / (1 + v * v), ULPS["atan"])
+    return function(x, np.arctan, lambda v, _: 1 / (1 + v * v), _ulps("atan"))
 
 
 def tanh(x: Tracked) -> Tracked:
-    return function(x, np.tanh, lambda _, y: 1 - y * y, ULPS["tanh"])
+    return function(x, np.tanh, lambda _, y: 1 - y * y, _ulps("tanh"))
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -294,7 +325,7 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 def erf(x: Tracked) -> Tracked:
     """The error function, by the C library's double precision."""
     peak = 2 / math.sqrt(math.pi)
-    return function(x, lambda v: np.asarray(_erf(v), dtype=v.dtype), lambda v, _: peak * np.exp(-v * v), ULPS["erf"])
+    return function(x, lambda v: np.asarray(_erf(v), dtype=v.dtype), lambda v, _: peak * np.exp(-v * v), _ulps("erf"))
 
 
 def power(x: Tracked, exponent: Tracked | float) -> Tracked:
@@ -305,7 +336,7 @@ def power(x: Tracked, exponent: Tracked | float) -> Tracked:
         by_base = None if x.error is None else _times(np.abs(other.value * value / x.value), x.error)
         logs = np.where(x.value > 0, np.log(np.where(x.value > 0, x.value, 1.0)), 0.0)
         by_exponent = None if other.error is None else _times(np.abs(value * logs), other.error)
-    return x.rounded(value, by_base, by_exponent, weight=2 * ULPS["pow"] + 1)
+    return x.rounded(value, by_base, by_exponent, weight=2 * _ulps("pow") + 1)
 
 
 def magnitude(x: Operand) -> Operand:
@@ -450,6 +481,8 @@ def dot(a: Tracked, b: Tracked) -> Tracked:
     with np.errstate(invalid="ignore", over="ignore"):
         value = np.matmul(a.value, b.value)
         magnitudes = np.matmul(np.abs(a.value), np.abs(b.value))
-    left = None if a.error is None else np.matmul(np.broadcast_to(a.error, a.shape), np.abs(b.value))
-    right = None if b.error is None else np.matmul(np.abs(a.value), np.broadcast_to(b.error, b.shape))
+    a_error = _plus(a.error, _flushed(a.value, a.arithmetic))  # units for products take subnormal operands for zero
+    b_error = _plus(b.error, _flushed(b.value, b.arithmetic))
+    left = None if a_error is None else np.matmul(np.broadcast_to(a_error, a.shape), np.abs(b.value))
+    right = None if b_error is None else np.matmul(np.abs(a.value), np.broadcast_to(b_error, b.shape))
     return _accumulated(a, value, magnitudes, a.shape[-1], _plus(left, right))

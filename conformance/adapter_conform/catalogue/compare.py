@@ -55,6 +55,7 @@ _two("greater_equal", np.greater_equal, COMPARED, SMALL, "paddle.Tensor.__ge__")
 
 _two("logical_and", np.logical_and, ("bool", "int64", "float32"), SMALL)
 _two("logical_or", np.logical_or, ("bool", "int64", "float32"), SMALL)
+_two("logical_xor", np.logical_xor, ("bool", "int64", "float32"), SMALL)
 _two("bitwise_and", np.bitwise_and, ("bool", "int32", "int64"), SMALL, "paddle.Tensor.__and__")
 _two("bitwise_or", np.bitwise_or, ("bool", "int32", "int64"), SMALL, "paddle.Tensor.__or__")
 _two("bitwise_xor", np.bitwise_xor, ("bool", "int32", "int64"), SMALL, "paddle.Tensor.__xor__")

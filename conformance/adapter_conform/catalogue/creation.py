@@ -200,3 +200,52 @@ register(
         aliases=("paddle.nn.functional.one_hot",),
     )
 )
+
+
+register(
+    OperatorSpec(
+        name="full_with_tensor",
+        call=lambda paddle, t, a: paddle.full(a["shape"], t[0], a["dtype"]),
+        oracle=lambda x, a: [_filled(a["shape"], value_of(x[0]).item(), a["dtype"])],
+        kind=Kind.EXACT,
+        examples=lambda dtype: st.builds(
+            lambda shape, value: describe(
+                tensor([1], "listed", values=[_number(value, dtype)]), shape=shape, dtype=dtype
+            ),
+            shapes(min_rank=1),
+            st.sampled_from(list(VALUES[:3])),
+        ),
+        corners=lambda dtype: [
+            describe(tensor([1], "listed", values=[_number(2.5, dtype)]), shape=list(shape), dtype=dtype)
+            for shape in ((3, 5), (1031,), (1,), (2, 64, 128))
+        ],
+        dtypes=("float32", "int64"),
+        kernels=lambda a, dtype: [Kernel(("full", "full_with_tensor"), dtype)],
+        static_kernels=lambda a, dtype: [Kernel(("full_with_tensor",), dtype)],  # eager mode reads the number first
+        layouts=("plain",),
+        aliases=("paddle.full",),
+    )
+)
+
+
+def _refilled(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
+    result = paddle.assign(tensors[0])
+    result.fill_(a["value"])
+    return result
+
+
+register(
+    OperatorSpec(
+        name="fill_grad",
+        call=_refilled,
+        oracle=lambda x, a: [b.move(lambda v: np.full(v.shape, a["value"], v.dtype), x[0])],
+        gradient=lambda x, out, d, a: [b.move(np.zeros_like, d[0])],
+        kernels=lambda a, dtype: [Kernel(("fill",), dtype)],
+        grad_kernels=lambda a, dtype: [Kernel(("fill_grad",), dtype)],
+        kind=Kind.EXACT,
+        examples=unary(("normal",), st.fixed_dictionaries({"value": st.sampled_from([0.5, 3.0])}), min_rank=1),
+        corners=lambda dtype: [describe(tensor(shape), value=2.0) for shape in ((3, 5), (1031,), (2, 64, 128))],
+        static=False,
+        aliases=("paddle.Tensor.fill_",),
+    )
+)

@@ -16,21 +16,27 @@ from adapter_conform.catalogue._plain_provider import BACKEND, reseed
 from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Description, OperatorSpec
 from adapter_conform.catalogue.values import InputDescription, describe, tensor
+from adapter_conform.tensors import LAYOUTS
 
 __all__ = [
     "SHAPES",
+    "STRESS",
     "and_special",
     "binary",
     "binary_corners",
     "draw",
     "seeds",
     "shapes",
+    "stress",
     "unary",
     "unary_corners",
 ]
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 5), (), (7, 13), (0, 4), (1,), (2, 1, 3, 1), (1031,), (2, 64, 128))
 """Corner shapes: plain, 0-D, odd and prime sides, zero-size, size one, unit sides, long and prime, LLaMA-like."""
+
+TALL = (65_539, 2)
+"""More rows than 16 bits can number."""
 
 
 def draw(spec: OperatorSpec, dtype: str, count: int, seed: int) -> list[Description]:
@@ -51,7 +57,78 @@ def draw(spec: OperatorSpec, dtype: str, count: int, seed: int) -> list[Descript
     chosen = candidates[:count]
     if is_float(dtype) and not any(map(_is_special, chosen)):
         chosen += [description for description in candidates[count:] if _is_special(description)][:1]
-    return [{**description, "seed": (own + 7919 * i) % 2**31} for i, description in enumerate(chosen)]
+    layouts = _layouts(spec)
+    return [
+        {
+            **description,
+            **({"layout": layouts[(i + own) % len(layouts)]} if i else {}),  # the first one also goes into a graph
+            "seed": (own + 7919 * i) % 2**31,
+        }
+        for i, description in enumerate(chosen)
+    ]
+
+
+def _layouts(spec: OperatorSpec) -> tuple[str, ...]:
+    """A view of a strided tensor is a copy, and a strided target of a write is an entry of its own."""
+    if spec.layouts is not None:
+        return spec.layouts
+    return ("fenced", "misaligned") if spec.view or spec.mutates else LAYOUTS[1:]
+
+
+STRESS: dict[str, tuple[str, ...]] = {
+    "normal": ("uniform", "wide_range", "denormal", "zeros", "cancel", "ties", "special"),
+    "unit": ("denormal", "zeros", "ties"),
+    "positive": ("positive_wide",),
+    "nonzero": ("positive_wide",),
+}
+"""What may take the place of the values of an input, by the regime that its entry draws: the entry's domain."""
+
+STRESS_SIZE = 20_000
+"""Elements of an example at most."""
+
+
+def stress(
+    spec: OperatorSpec,
+    dtype: str,
+    examples: Sequence[Description],
+    seed: int,
+    repeats: int,
+    most: int | None = None,
+) -> list[Description]:
+    """``examples`` of ``spec`` with plain inputs drawn from each regime of :data:`STRESS`, ``repeats`` of each.
+
+    ``most`` keeps that many regimes, picked by the seed. Whole numbers and bools have no such regimes.
+    """
+    if not is_float(dtype) or not spec.stress:
+        return []
+    plain = [item for item in examples if _is_plain(item)]
+    bases = sorted(plain, key=lambda item: -len(_regimes(item)))[:repeats]
+    own = zlib.crc32(f"stress/{spec.name}/{dtype}".encode()) ^ (seed * 2654435761 % 2**32)
+    found: list[Description] = []
+    for base in bases:
+        regimes = [name for name in _regimes(base) if name not in spec.left_out]
+        if most is not None and regimes:
+            regimes = [regimes[(own + 2 * i) % len(regimes)] for i in range(min(most, len(regimes)))]
+        for regime in dict.fromkeys(regimes):
+            inputs = [_stressed(item, regime) for item in base["inputs"]]
+            found.append({**base, "inputs": inputs, "regime": regime, "seed": (own + 6007 * len(found)) % 2**31})
+    return found
+
+
+def _is_plain(description: Description) -> bool:
+    sizes = [math.prod(item["shape"]) for item in description["inputs"]]
+    stressed = [size for item, size in zip(description["inputs"], sizes, strict=True) if item["regime"] in STRESS]
+    return bool(stressed) and max(stressed) >= 6 and max(sizes) <= STRESS_SIZE and not description.get("probe")
+
+
+def _regimes(description: Description) -> list[str]:
+    found = [name for item in description["inputs"] if item["dtype"] is None for name in STRESS.get(item["regime"], ())]
+    return list(dict.fromkeys(found))
+
+
+def _stressed(item: InputDescription, regime: str) -> InputDescription:
+    fits = item["dtype"] is None and regime in STRESS.get(item["regime"], ())
+    return {**item, "regime": regime} if fits else item
 
 
 def _is_special(description: Description) -> bool:
@@ -119,12 +196,12 @@ def unary(
 def unary_corners(
     regimes: Sequence[str] = ("normal",), attributes: Sequence[dict[str, Any]] = ({},)
 ) -> Callable[[str], list[Description]]:
-    """Each corner shape once; regimes and attributes take turns."""
+    """Each corner shape once, then the tall one; regimes and attributes take turns."""
 
     def corners(dtype: str) -> list[Description]:
         return [
             describe(tensor(shape, regimes[i % len(regimes)]), **attributes[i % len(attributes)])
-            for i, shape in enumerate(SHAPES)
+            for i, shape in enumerate([*SHAPES, TALL])
         ]
 
     return corners

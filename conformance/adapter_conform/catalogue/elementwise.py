@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from adapter_conform.catalogue import bounds as b
-from adapter_conform.catalogue.bounds import Operand, value_of
+from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
 from adapter_conform.catalogue.draw import and_special, binary, binary_corners, shapes, unary, unary_corners
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec, kernel
@@ -40,10 +40,10 @@ def _both(left: Any, right: Any) -> Any:
 
 
 def _share_of_extreme(x: Operand, y: Operand, dout: Operand, larger: bool) -> tuple[Operand, Operand]:
-    """Paddle gives the gradient of maximum/minimum to the strict winner's side, ties to the second operand."""
-    first = value_of(x) > value_of(y) if larger else value_of(x) < value_of(y)
-    first = np.broadcast_to(first, value_of(dout).shape)
-    return b.move(lambda a: np.where(first, a, 0.0), dout), b.move(lambda a: np.where(first, 0.0, a), dout)
+    """Paddle gives the gradient of maximum/minimum to the winner's side, half of it to each where both are equal."""
+    first, second = (value_of(x), value_of(y)) if larger else (value_of(y), value_of(x))
+    share = np.broadcast_to((first > second) + 0.5 * (first == second), value_of(dout).shape)
+    return b.move(lambda a: a * share, dout), b.move(lambda a: a * (1.0 - share), dout)
 
 
 register(
@@ -135,6 +135,41 @@ register(
     )
 )
 
+
+def _number_of(choose: Any) -> Any:
+    """fmax, fmin: the operand that is a number where the other is NaN."""
+    return lambda x, a: [b.move(choose, x[0], x[1]) if isinstance(x[0], Tracked) else choose(x[0], x[1])]
+
+
+def _fmax_shares(larger: bool) -> Any:
+    """The whole gradient to the chosen side, to the first where both are equal."""
+
+    def first(x: Operand, y: Operand, out: Operand, d: Operand) -> Operand:
+        keep = value_of(x) >= value_of(y) if larger else value_of(x) <= value_of(y)
+        return b.move(lambda g: np.where(keep, g, 0.0), d)
+
+    def second(x: Operand, y: Operand, out: Operand, d: Operand) -> Operand:
+        keep = value_of(x) >= value_of(y) if larger else value_of(x) <= value_of(y)
+        return b.move(lambda g: np.where(keep, 0.0, g), d)
+
+    return _both(first, second)
+
+
+for _name, _choose, _larger in (("fmax", np.fmax, True), ("fmin", np.fmin, False)):
+    register(
+        OperatorSpec(
+            name=_name,
+            call=lambda paddle, t, a, name=_name: getattr(paddle, name)(t[0], t[1]),  # type: ignore[misc]
+            oracle=_number_of(_choose),
+            gradient=_fmax_shares(_larger),
+            kind=Kind.EXACT,
+            examples=binary(),
+            corners=and_special(binary_corners(), (5, 7), (5, 7)),
+            dtypes=NUMBERS,
+            aliases=(f"paddle.{_name}",),
+        )
+    )
+
 register(
     OperatorSpec(
         name="floor_divide",
@@ -159,6 +194,34 @@ register(
         corners=binary_corners("integers", "nonzero_integers"),
         dtypes=("int32", "int64"),
         offered=(),
+        aliases=("paddle.remainder", "paddle.mod", "paddle.Tensor.__mod__"),
+    )
+)
+
+
+def _halves(*shape: int) -> Any:
+    """Half-way between whole numbers: no multiple of one."""
+    return tensor(shape, "integers", low=-40, high=40, offset=0.5)
+
+
+register(
+    OperatorSpec(
+        name="remainder_float",
+        call=lambda paddle, t, a: paddle.remainder(t[0], t[1]),
+        oracle=lambda x, a: [b.move(np.remainder, x[0], x[1])],
+        gradient=_both(lambda x, y, out, d: d, lambda x, y, out, d: -(d * b.move(lambda p, q: np.floor(p / q), x, y))),
+        kernels=lambda a, dtype: [Kernel(("remainder",), dtype)],
+        grad_kernels=lambda a, dtype: [Kernel(("remainder_grad",), dtype)],
+        kind=Kind.EXACT,
+        stress=False,  # here it is exact, and no jump is near
+        examples=lambda dtype: st.builds(
+            lambda shape: describe(_halves(*shape), tensor(shape, "nonzero_integers")), shapes(min_rank=1)
+        ),
+        corners=lambda dtype: [
+            describe(_halves(4, 6), tensor((4, 6), "nonzero_integers")),
+            describe(_halves(2, 3, 5), tensor((5,), "nonzero_integers")),
+            describe(_halves(64, 65), tensor((64, 1), "nonzero_integers")),
+        ],
         aliases=("paddle.remainder", "paddle.mod", "paddle.Tensor.__mod__"),
     )
 )

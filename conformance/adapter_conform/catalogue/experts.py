@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Array, Operand, value_of
 from adapter_conform.catalogue.registry import register
-from adapter_conform.catalogue.spec import Attributes, Description, Kind, OperatorSpec
+from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
 
 __all__: list[str] = []
@@ -184,5 +185,84 @@ register(
         offered=("float32", "bfloat16"),  # Paddle refuses the others
         static=False,
         aliases=("paddle.incubate.nn.functional.batched_gemm",),
+    )
+)
+
+
+def _route(tokens: int, experts: int, k: int, seed: int) -> list[list[int]]:
+    """Different experts for each token, about a quarter of the places empty (-1)."""
+    generator = np.random.default_rng([seed, tokens, experts, k])
+    rows = np.stack([generator.permutation(experts)[:k] for _ in range(tokens)])
+    return np.where(generator.random(rows.shape) < 0.25, -1, rows).tolist()  # type: ignore[no-any-return]
+
+
+def _permute_call(paddle: Any, t: Sequence[Any], a: Attributes) -> list[Any]:
+    functional = paddle.nn.functional
+    rows, rowmap, shares, _ = functional.moe_permute(
+        t[0], None, t[1], t[2], a["experts"], a["counts"], padding_alignment=a["alignment"]
+    )
+    back, own = functional.moe_unpermute(rows, rowmap, t[1], shares, a["tokens"], a["experts"])
+    return [rows, rowmap, shares, back, own]
+
+
+def _permuted(x: list[Operand], a: Attributes) -> list[Operand]:
+    """Tokens in the order of their experts, each expert's rows padded with zeros; and the sum of a token's copies."""
+    route, probability = value_of(x[1]), value_of(x[2])
+    padded = [-(-count // a["alignment"]) * a["alignment"] for count in a["counts"]]
+    starts = np.cumsum([0, *padded])
+    source = np.full(int(starts[-1]), -1)
+    rowmap = np.full((a["tokens"], a["experts"]), -1, np.int32)
+    shares = np.zeros(source.size, np.float32)
+    for expert in range(a["experts"]):
+        for number, token in enumerate(t for t in range(a["tokens"]) if expert in route[t]):
+            row = int(starts[expert]) + number
+            source[row], rowmap[token, expert] = token, row
+            shares[row] = probability[token, list(route[token]).index(expert)]
+    rows = b.move(lambda v: np.where((source >= 0)[:, None], v[np.maximum(source, 0)], 0.0), x[0])
+    copies = np.count_nonzero(route >= 0, axis=1)[:, None]
+    return [rows, rowmap, shares, x[0] * copies.astype(np.float64), np.where(route >= 0, probability, 0)]
+
+
+def _permutation(tokens: int, width: int, experts: int, k: int, alignment: int, seed: int = 0) -> Description:
+    route = _route(tokens, experts, min(k, experts), seed)
+    flat = [expert for row in route for expert in row]
+    return describe(
+        tensor([tokens, width]),
+        tensor([tokens, min(k, experts)], "listed", "int32", values=flat),
+        tensor([tokens, min(k, experts)], "positive", "float32"),
+        tokens=tokens,
+        experts=experts,
+        counts=[flat.count(expert) for expert in range(experts)],
+        alignment=alignment,
+    )
+
+
+register(
+    OperatorSpec(
+        name="moe_permute",
+        call=_permute_call,
+        oracle=_permuted,
+        kernels=lambda a, dtype: [Kernel(("moe_permute",), dtype), Kernel(("moe_unpermute",), dtype)],
+        result_dtypes=lambda a, dtype: (dtype, "int32", "float32", dtype, "float32"),
+        kind=Kind.EXACT,
+        stress=False,
+        examples=lambda dtype: st.builds(
+            _permutation,
+            st.integers(2, 12),
+            st.sampled_from([8, 16]),
+            st.integers(2, 6),
+            st.integers(1, 3),
+            st.sampled_from([1, 4]),
+            st.integers(0, 99),
+        ),
+        corners=lambda dtype: [
+            _permutation(8, 8, 4, 2, 4),
+            _permutation(20, 16, 5, 3, 1),
+            _permutation(33, 64, 8, 2, 128),
+        ],
+        dtypes=(),
+        offered=("bfloat16",),  # Paddle refuses the others
+        static=False,
+        aliases=("paddle.nn.functional.moe_permute", "paddle.nn.functional.moe_unpermute"),
     )
 )

@@ -13,6 +13,7 @@ from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Operand, Tracked
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kind, OperatorSpec
+from adapter_conform.catalogue.unary import sigmoid
 from adapter_conform.catalogue.values import describe, tensor
 
 __all__: list[str] = []
@@ -169,7 +170,7 @@ def _bias_act(x: list[Operand], a: Attributes) -> list[Operand]:
     half = v.shape[-1] // 2
     gate = v[..., :half] if method in ("geglu", "swiglu") else v
     if method == "swiglu":
-        return [gate / (1.0 + b.exp(-gate)) * v[..., half:]]
+        return [gate * sigmoid(gate) * v[..., half:]]
     result = gate * 0.5 * (1.0 + b.erf(gate * math.sqrt(0.5)))
     return [result * v[..., half:] if method == "geglu" else result]
 

@@ -12,7 +12,7 @@ from adapter_conform.cases import GateFigure
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked
 from adapter_conform.catalogue.precision import is_float, numpy_dtype, smallest_normal
 
-__all__ = ["POISON", "Expected", "compare", "expect", "same_bits"]
+__all__ = ["POISON", "PROVING_SIZE", "Expected", "compare", "expect", "overflow", "proves_nothing", "same_bits"]
 
 POISON = 0xCB
 """The byte with which the SDK fills fresh outputs before a kernel runs."""
@@ -37,6 +37,31 @@ def expect(operand: Operand, dtype: str) -> Expected:
         return Expected(stored.value, dtype, None)
     limit = np.broadcast_to(stored.error, stored.value.shape) + smallest_normal(dtype)
     return Expected(stored.value, dtype, limit)
+
+
+PROVING_SIZE = 16
+"""Smaller outputs are not asked how much they prove."""
+
+PROVING_SHARE = 0.01
+"""Of the elements of an output that has to be different from zero, and from an input."""
+
+
+def proves_nothing(expected: Expected, inputs: Sequence[Array]) -> str:
+    """Why an output that meets ``expected`` would say nothing of the kernel; empty when it says something.
+
+    Nothing is proved where a limit admits zero (almost) everywhere, or where the output is (almost) an input's copy.
+    """
+    if expected.limit is None or expected.value.size < PROVING_SIZE:
+        return ""
+    with np.errstate(invalid="ignore"):
+        if np.mean(~(np.abs(expected.value) <= expected.limit)) < PROVING_SHARE:
+            return "zeros would be within the limits"
+    for array in inputs:
+        if array.shape == expected.value.shape and array.dtype.name == expected.dtype:
+            copied = _same_value(array, _rounded(expected))
+            if np.mean(~copied) < PROVING_SHARE:
+                return "it is the copy of an input"
+    return ""
 
 
 def compare(
@@ -142,7 +167,7 @@ def _exact(output: str, expected: Expected, actual: Array) -> GateFigure:
     return _figure("exact", output, np.count_nonzero(wrong), 0, _at(wrong, target, actual))
 
 
-def _overflow(expected: Expected) -> Array:
+def overflow(expected: Expected) -> Array:
     """Where the limit reaches across the largest finite number: infinity and a finite number are both right."""
     assert expected.limit is not None
     largest = float(ml_dtypes.finfo(numpy_dtype(expected.dtype)).max)
@@ -157,7 +182,7 @@ def _nonfinite(output: str, expected: Expected, actual: Array) -> GateFigure:
     goal = target.astype(np.float64)
     finite = np.isfinite(goal)
     wrong = np.where(finite, ~np.isfinite(numbers), ~((numbers == goal) | (np.isnan(numbers) & np.isnan(goal))))
-    wrong = wrong & ~(_overflow(expected) & ~np.isnan(numbers) & (np.sign(numbers) == np.sign(expected.value)))
+    wrong = wrong & ~(overflow(expected) & ~np.isnan(numbers) & (np.sign(numbers) == np.sign(expected.value)))
     return _figure("nonfinite", output, np.count_nonzero(wrong), 0, _at(wrong, target, actual))
 
 

@@ -295,3 +295,40 @@ movement(
     ],
     aliases=("paddle.nn.functional.pad",),
 )
+
+
+def _nearest_rows(n_in: int, n_out: int) -> list[int]:
+    """floor(i * n_in / n_out), in whole numbers."""
+    return [i * n_in // n_out for i in range(n_out)]
+
+
+def _nearest(x: list[Array], a: Attributes) -> list[Array]:
+    tall, wide = (_nearest_rows(n_in, n_out) for n_in, n_out in zip(x[0].shape[2:], a["size"], strict=True))
+    return [x[0][:, :, tall][:, :, :, wide]]
+
+
+def _resized(shape: Sequence[int], size: Sequence[int]) -> Description:
+    return describe(tensor(shape), size=list(size))
+
+
+movement(
+    "nearest_interp",
+    lambda paddle, t, a: paddle.nn.functional.interpolate(t[0], size=a["size"], mode="nearest"),
+    _nearest,
+    dtypes=("float32",),
+    examples=lambda dtype: st.builds(
+        lambda n, c, h, w, up: _resized((n, c, h, w), (h * up, w * up)),
+        st.integers(1, 2),
+        st.integers(1, 3),
+        st.integers(1, 7),
+        st.integers(1, 7),
+        st.sampled_from([1, 2, 4]),  # powers of two: the ratio has no rounding error
+    ),
+    corners=lambda dtype: [
+        _resized((1, 2, 4, 4), (8, 8)),
+        _resized((2, 3, 5, 7), (7, 5)),
+        _resized((1, 1, 8, 6), (4, 3)),
+        _resized((1, 4, 16, 16), (32, 32)),
+    ],
+    aliases=("paddle.nn.functional.interpolate", "paddle.nn.Upsample"),
+)

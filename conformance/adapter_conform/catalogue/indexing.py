@@ -165,6 +165,8 @@ movement(
     kernels=lambda a, dtype: [kernel(INDEXED_GET, dtype)],
     grad_kernels=lambda a, dtype: [kernel("index_elementwise_get_grad|gather_nd_grad|gather_grad", dtype)],
     dtypes=("float32", "int64", "bool"),
+    not_offered=("int16",),
+    layouts=("fenced", "misaligned"),  # Paddle, also on its CPU, indexes the wrong axis of a transposed tensor
     examples=lambda dtype: st.builds(
         lambda rows, columns, count, both: describe(
             tensor((rows, columns)),
@@ -287,6 +289,90 @@ _set(
 )
 
 
+_set(
+    "index_elementwise_put",
+    "index_elementwise_put|index_put",
+    lambda dtype: st.builds(
+        lambda rows, columns: describe(
+            tensor((rows, columns)), _indices((max(1, rows // 2),), rows), index=[{"tensor": 1}], value=3
+        ),
+        st.integers(1, 8),
+        st.integers(1, 6),
+    ),
+    lambda dtype: [
+        describe(tensor((5, 3)), _indices((2,), 5), index=[{"tensor": 1}], value=2),
+        describe(tensor((64, 17)), _indices((9,), 64), index=[{"tensor": 1}], value=0),
+        describe(tensor((7,)), _indices((3,), 7), index=[{"tensor": 1}], value=1),
+    ],
+    False,
+    dtypes=("float32", "int64"),
+)
+
+
+def _put_rows(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
+    result = paddle.assign(t[0])
+    result[t[1]] = t[2] if len(t) > 2 else 2.0
+    return result
+
+
+def _rows_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
+    kept = np.ones(value_of(x[0]).shape, bool)
+    kept[value_of(x[1])] = False
+    own = b.move(lambda g: np.where(kept, g, 0.0), d[0])
+    return [own, None, *([d[0][value_of(x[1])]] if len(x) > 2 else [])]
+
+
+def _rows_case(rows: int, count: int, columns: int, values: bool) -> Description:
+    index = tensor((count,), "unique", "int64", high=rows)
+    return describe(tensor((rows, columns)), index, *([tensor((count, columns))] if values else []))
+
+
+for _name, _values in (("index_elementwise_put_grad", False), ("index_elementwise_put_with_tensor_grad", True)):
+    register(
+        OperatorSpec(
+            name=_name,
+            call=_put_rows,
+            oracle=lambda x, a: [
+                b.move(
+                    lambda v, *w: np.where(
+                        np.isin(np.arange(len(v)), value_of(x[1]))[:, None],
+                        2.0 if not w else _spread_rows(v, x[1], *w),
+                        v,
+                    ),
+                    x[0],
+                    *x[2:],
+                )
+            ],
+            gradient=_rows_gradient,
+            kernels=lambda a, dtype, name=_name: [  # type: ignore[misc]
+                kernel(f"{name.removesuffix('_grad')}|index_put", dtype)
+            ],
+            grad_kernels=lambda a, dtype, name=_name: [kernel(f"{name}|index_put_grad", dtype)],  # type: ignore[misc]
+            kind=Kind.EXACT,
+            examples=lambda dtype, values=_values: st.builds(  # type: ignore[misc]
+                lambda rows, count, columns: _rows_case(rows, min(rows, count), columns, values),
+                st.integers(1, 8),
+                st.integers(1, 8),
+                st.integers(1, 6),
+            ),
+            corners=lambda dtype, values=_values: [  # type: ignore[misc]
+                _rows_case(5, 2, 3, values),
+                _rows_case(64, 33, 17, values),
+                _rows_case(1, 1, 1, values),
+            ],
+            static=False,
+            aliases=("paddle.Tensor.__setitem__",),
+        )
+    )
+
+
+def _spread_rows(like: Array, index: Array, rows: Array) -> Array:
+    """``rows`` at the places ``index`` of an array like ``like``."""
+    result = np.zeros_like(like)
+    result[index] = rows
+    return result
+
+
 def _top(x: list[Operand], a: Attributes) -> list[Operand]:
     order = _top_order(x[0], a)
     return [b.argselect(x[0], order, a["axis"]), order]
@@ -334,5 +420,75 @@ register(
             _top_description((2, 320), -1, 50),
         ],
         aliases=("paddle.topk",),
+    )
+)
+
+
+def _scattered(x: list[Array], a: Attributes) -> list[Array]:
+    result = x[0].copy()
+    result[x[1]] = x[2]
+    return [result]
+
+
+def _scatter_case(rows: int, count: int, columns: int) -> Description:
+    """No row twice: Paddle leaves open which of two updates stays."""
+    return describe(
+        tensor((rows, columns)),
+        tensor((count,), "unique", "int64", high=rows),
+        tensor((count, columns)),
+        overwrite=True,
+    )
+
+
+movement(
+    "scatter",
+    lambda paddle, t, a: paddle.scatter(t[0], t[1], t[2], overwrite=a["overwrite"]),
+    _scattered,
+    moved=(0, 2),
+    inputs=3,
+    dtypes=("float32", "int64"),
+    examples=lambda dtype: st.builds(
+        lambda rows, count, columns: _scatter_case(rows, min(rows, count), columns),
+        st.integers(1, 8),
+        st.integers(1, 8),
+        st.integers(1, 6),
+    ),
+    corners=lambda dtype: [_scatter_case(5, 2, 3), _scatter_case(1, 1, 1), _scatter_case(64, 33, 17)],
+    aliases=("paddle.scatter",),
+)
+
+
+def _accumulated(x: list[Operand], a: Attributes) -> list[Operand]:
+    """x with each value added to the row that its index names; indices may meet."""
+    rows, columns = value_of(x[0]).shape
+    places = (value_of(x[1])[:, None] * columns + np.arange(columns)).reshape(-1)
+    numbers = np.arange(rows * columns)
+    if not isinstance(x[0], Tracked):
+        result = x[0].copy()
+        np.add.at(result.reshape(-1), places, x[2].reshape(-1))
+        return [result]
+    terms = b.move(lambda v, w: np.concatenate([v.reshape(-1), w.reshape(-1)]), x[0], x[2])
+    return [b.scatter_sum(rows * columns, np.concatenate([numbers, places]), terms).reshape((rows, columns))]
+
+
+def _put_case(rows: int, count: int, columns: int) -> Description:
+    return describe(
+        tensor((rows, columns)), tensor((count,), "labels", "int64", classes=rows), tensor((count, columns))
+    )
+
+
+register(
+    OperatorSpec(
+        name="index_put_accumulate",
+        call=lambda paddle, t, a: paddle.index_put(t[0], (t[1],), t[2], accumulate=True),
+        oracle=_accumulated,
+        gradient=lambda x, out, d, a: [d[0], None, d[0][value_of(x[1])]],
+        kernels=lambda a, dtype: [kernel("index_put", dtype)],
+        grad_kernels=lambda a, dtype: [kernel("index_put_grad", dtype)],
+        kind=Kind.REDUCTION,
+        examples=lambda dtype: st.builds(_put_case, st.integers(1, 8), st.integers(1, 9), st.integers(1, 6)),
+        corners=lambda dtype: [_put_case(5, 3, 4), _put_case(2, 9, 1), _put_case(64, 40, 17)],
+        dtypes=("float32", "int64"),
+        aliases=("paddle.index_put",),
     )
 )

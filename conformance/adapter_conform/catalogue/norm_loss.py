@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adapter_conform.catalogue import bounds as b
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
 from adapter_conform.catalogue.draw import unary, unary_corners
+from adapter_conform.catalogue.precision import Arithmetic
 from adapter_conform.catalogue.reduction import log_softmax_of, softmax_of
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kind, OperatorSpec
@@ -114,11 +115,35 @@ register(
     )
 )
 
+
+def _rows_of(lead: Sequence[int], width: int) -> Description:
+    return describe(tensor([*lead, width]), tensor([width]), normalized_shape=[width], epsilon=1e-5)
+
+
+register(
+    OperatorSpec(
+        name="fast_rms_norm",
+        call=lambda paddle, t, a: paddle._C_ops.fast_rms_norm(t[0], t[1], a["epsilon"])[0],
+        oracle=lambda x, a: [_root_mean(x[0], a)[0] * x[1]],
+        gradient=_rms_norm_gradient,
+        kind=Kind.NORM,
+        examples=lambda dtype: st.builds(
+            _rows_of, st.lists(st.integers(1, 7), min_size=1, max_size=2), st.integers(1, 33)
+        ),
+        corners=lambda dtype: [_rows_of((3,), 5), _rows_of((2, 7), 128), _rows_of((1,), 1031)],
+        dtypes=(),
+        static=False,
+        offered=("float32", "float16", "bfloat16"),
+        aliases=("paddle.incubate.nn.functional.fast_rms_norm",),
+    )
+)
+
 register(
     OperatorSpec(
         name="squared_l2_norm",
         call=lambda paddle, t, a: paddle.nn.clip._squared_l2_norm(t[0]),
         oracle=lambda x, a: [b.move(lambda v: np.reshape(v, (1,)), b.total(x[0] * x[0]))],
+        gradient=lambda x, out, d, a: [x[0] * 2.0 * d[0][0]],
         kind=Kind.REDUCTION,
         examples=unary(("normal",), min_rank=1),
         corners=lambda dtype: [
@@ -146,12 +171,20 @@ def _cross_entropy(x: list[Operand], a: Attributes) -> list[Operand]:
     return [losses.reshape(value_of(x[1]).shape)]
 
 
+def _saved_softmax(x: Tracked) -> Tracked:
+    """As the forward call left it: its sum held in float32 for the half types, whatever the gradient sums in."""
+    model = x.arithmetic
+    forward = Arithmetic.of(model.storage, "float32") if model.storage in ("float16", "bfloat16") else model
+    saved = softmax_of(Tracked(x.value, forward, x.error), -1).stored()
+    return Tracked(saved.value, model, saved.error)
+
+
 def _cross_entropy_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     labels = _flat_labels(x, a)
     ignored = labels == a["ignore_index"]
     hot = (np.where(ignored, 0, labels) == np.arange(x[0].shape[-1])).astype(np.float64)
     flow = d[0] / float(labels.size) if a["reduction"] == "mean" else d[0].reshape(labels.shape)
-    result = flow * (softmax_of(x[0], -1) - hot)
+    result = flow * (_saved_softmax(x[0]) - hot)
     return [b.move(lambda v: np.where(ignored, 0.0, v), result), None]
 
 

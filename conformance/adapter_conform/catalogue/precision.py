@@ -68,6 +68,11 @@ class Arithmetic:
         return unit_roundoff(self.compute)
 
     @property
+    def tiny(self) -> float:
+        """The smallest normal number of the compute dtype."""
+        return smallest_normal(self.compute)
+
+    @property
     def u_acc(self) -> float:
         return unit_roundoff(self.accumulator)
 

@@ -27,6 +27,9 @@ LARGEST = {"weight_only_int8": 127, "weight_only_int4": 7, "llm.int8": 127}
 HALVES = ("float16", "bfloat16")
 
 
+LEFT_OUT = {"special": "a range that holds NaN or infinity gives no scale: what becomes of the rest is nowhere said"}
+
+
 def _named(*names: str) -> Any:
     return lambda a, dtype: [Kernel((name,), dtype) for name in names]
 
@@ -69,7 +72,8 @@ register(
         name="weight_quantize",
         call=_round_trip_call,
         oracle=_round_trip,
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             lambda k, n, algo, group, regime: describe(tensor([k * 64, n * 16], regime), algo=algo, group_size=group),
             st.integers(1, 4),
@@ -143,7 +147,8 @@ def _weight_only(name: str, groups: Sequence[int], corners: Sequence[Description
             name=name,
             call=_linear_call,
             oracle=_linear,
-            kind=Kind.GEMM,
+            kind=Kind.QUANTIZED,
+            left_out=LEFT_OUT,
             examples=_layers(groups, WEIGHT_ONLY),
             corners=lambda dtype: list(corners),
             dtypes=(),
@@ -205,7 +210,8 @@ register(
         name="llm_int8_linear",
         call=_llm_int8_call,
         oracle=_llm_int8,
-        kind=Kind.GEMM,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _llm_layer,
             st.lists(st.integers(1, 5), min_size=1, max_size=2),
@@ -248,7 +254,8 @@ register(
         name="matmul_int8",
         call=lambda paddle, t, a: paddle.matmul(t[0], t[1], a["transpose_x"], a["transpose_y"]),
         oracle=_int8_product,
-        kind=Kind.EXACT,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _int8_operands,
             st.lists(st.integers(1, 3), max_size=2),
@@ -308,7 +315,8 @@ register(
         call=lambda paddle, t, a: paddle._C_ops.fake_quantize_dequantize_abs_max(t[0], 8, a["round_type"])[0],
         oracle=_abs_max,
         gradient=_passed,
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_fake_examples([-1]),
         corners=lambda dtype: [_fake((3, 5), -1, 0), _fake((64, 128), -1, 1), _fake((1031,), -1, 1)],
         offered=HALVES,
@@ -324,7 +332,8 @@ register(
         )[0],
         oracle=_abs_max,
         gradient=_passed,
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_fake_examples([0, 1]),
         corners=lambda dtype: [_fake((3, 5), 0, 0), _fake((64, 128), 1, 1), _fake((7, 13, 2), 0, 1)],
         offered=HALVES,
@@ -377,7 +386,8 @@ register(
         name="quantize_linear",
         call=_linear_quanter("LinearQuanter"),
         oracle=_integers_of,
-        kind=Kind.EXACT,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_quanted_examples(2000),
         corners=lambda dtype: [_quanted((7, 13), -1), _quanted((5, 9), 0), _quanted((2, 5, 6), 1)],
         offered=(),
@@ -393,7 +403,8 @@ register(
         name="dequantize_linear",
         call=_linear_quanter("LinearDequanter"),
         oracle=lambda x, a: [x[0] * b.move(lambda v: _spread_scales([x[0], v], a), x[1]) / 127.0],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
         examples=_quanted_examples(128),
         corners=lambda dtype: [
             _quanted(shape, axis, 128) for shape, axis in (((7, 13), -1), ((5, 9), 0), ((2, 5, 6), 1))
@@ -403,5 +414,187 @@ register(
         legacy=True,
         static=False,
         aliases=("paddle.nn.quant.format.LinearDequanter",),
+    )
+)
+
+
+def _grid_integers(x: list[Operand], a: Attributes) -> list[Operand]:
+    """round(x / scale * 127), and the scale: within half a step and what rounding x / scale may move it."""
+    size, axis = np.abs(x[0].value), a["axis"]
+    others = tuple(i for i in range(size.ndim) if i != axis)
+    scale = size.max(axis=others if axis >= 0 else None, keepdims=True)
+    exact = x[0].value / scale * 127
+    half = 0.5 + 4 * x[0].arithmetic.u * np.abs(exact) + x[0].arithmetic.u_out * np.abs(exact)
+    return [Tracked(exact, x[0].arithmetic, half), Tracked(scale.reshape(-1), x[0].arithmetic)]
+
+
+def _to_integers(name: str, axes: Sequence[int]) -> None:
+    def call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
+        attributes = [8, a["round_type"], *([a["axis"], False] if axes[0] >= 0 else [])]
+        numbers, scale = getattr(paddle._C_ops, name)(t[0], *attributes)
+        return [numbers, scale.reshape([-1])]
+
+    register(
+        OperatorSpec(
+            name=name,
+            call=call,
+            oracle=_grid_integers,
+            kind=Kind.QUANTIZED,
+            left_out=LEFT_OUT,
+            examples=_fake_examples(list(axes)),
+            corners=lambda dtype: [
+                _fake((3, 5), axes[0], 0),
+                _fake((64, 128), axes[-1], 1),
+                _fake((31, 7), axes[0], 1),
+            ],
+            dtypes=(),
+            offered=("float32", *HALVES),
+            static=False,
+        )
+    )
+
+
+_to_integers("fake_quantize_abs_max", (-1,))
+_to_integers("fake_channel_wise_quantize_abs_max", (0, 1))
+
+
+def _averaged(x: list[Operand], a: Attributes) -> tuple[Tracked, Tracked, Tracked]:
+    """Scale, state and accumulator after a moving average took in the largest magnitude."""
+    rate = x[0].lift(float(a["rate"]))
+    state = x[2] * rate + 1.0
+    accumulator = x[1] * rate + np.abs(x[0].value).max()
+    return (accumulator / state).stored(), state, accumulator
+
+
+def _average_call(name: str) -> Any:
+    def call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
+        made = getattr(paddle._C_ops, name)
+        return list(made(t[0], paddle.ones_like(t[1]), t[1], t[2], a["rate"], 8, False, a["round_type"]))
+
+    return call
+
+
+def _average(name: str, integers: bool, gradient: Any = None) -> None:
+    def oracle(x: list[Operand], a: Attributes) -> list[Operand]:
+        scale, state, accumulator = _averaged(x, a)
+        size = scale.value.reshape(())
+        error = 0.0 if scale.error is None else scale.error.reshape(()) / size
+        inside = np.clip(x[0].value, -size, size)
+        slack = np.abs(inside) * (error + 4 * x[0].arithmetic.u + 2 * x[0].arithmetic.u_out)
+        if not integers:
+            limit = size / 127 * (0.5 + 2.0**-14) + slack + size * error
+            return [Tracked(inside, x[0].arithmetic, limit + size / 127 * a["spill"]), scale, state, accumulator]
+        numbers = inside / size * 127
+        return [Tracked(numbers, x[0].arithmetic, 0.5 + slack / size * 127 + a["spill"]), scale, state, accumulator]
+
+    def described(shape: Sequence[int], round_type: int) -> Description:
+        """A scale of 0.6 of the largest magnitude. Rounding to even lets -128 through: one step more below."""
+        return describe(
+            tensor(shape),
+            tensor([1], "listed", values=[0.5]),
+            tensor([1], "listed", values=[1.5]),
+            rate=0.875,
+            round_type=round_type,
+            spill=1.0 if round_type == 0 else 0.0,
+        )
+
+    register(
+        OperatorSpec(
+            name=name,
+            call=_average_call(name),
+            oracle=oracle,
+            gradient=gradient,
+            kind=Kind.QUANTIZED,
+            left_out=LEFT_OUT,
+            examples=lambda dtype: st.builds(
+                described, st.lists(st.integers(1, 17), min_size=2, max_size=3), st.integers(0, 1)
+            ),
+            corners=lambda dtype: [described((3, 5), 0), described((64, 65), 1), described((7, 13), 1)],
+            dtypes=(),
+            offered=("float32", *HALVES),
+            layouts=("plain", "fenced"),
+            static=False,
+        )
+    )
+
+
+_average("fake_quantize_moving_average_abs_max", True)
+_average("fake_quantize_dequantize_moving_average_abs_max", False, _passed)
+
+
+def _observer_call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
+    layer = paddle.nn.quant.quant_layers.MovingAverageAbsMaxScale(moving_rate=0.875, dtype=a["dtype"])
+    layer.train()
+    layer(t[0])
+    return [layer(t[1]), layer._scale]
+
+
+def _observed(x: list[Operand], a: Attributes) -> list[Operand]:
+    """The second input; and the largest magnitudes of both, averaged: (0.875 first + second) / (0.875 + 1)."""
+    first, second = (Tracked(np.abs(item.value).max().reshape(1), item.arithmetic) for item in x)
+    return [x[1], (first * 0.875 + second) / 1.875]
+
+
+register(
+    OperatorSpec(
+        name="moving_average_abs_max_scale",
+        call=_observer_call,
+        oracle=_observed,
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
+        examples=lambda dtype: st.builds(
+            lambda shape: describe(tensor(shape), tensor(shape), dtype=dtype),
+            st.lists(st.integers(1, 17), min_size=2, max_size=3),
+        ),
+        corners=lambda dtype: [
+            describe(tensor(shape), tensor(shape), dtype=dtype) for shape in ((3, 5), (64, 65), (7, 13))
+        ],
+        dtypes=(),
+        offered=("float32",),
+        legacy=True,
+        static=False,  # the layer owns parameters, which a traced function may not make
+        aliases=("paddle.nn.quant.quant_layers.MovingAverageAbsMaxScale",),
+    )
+)
+
+
+register(
+    OperatorSpec(
+        name="fake_dequantize_max_abs",
+        call=lambda paddle, t, a: paddle._C_ops.fake_dequantize_max_abs(t[0], t[1], a["range"]),
+        oracle=lambda x, a: [x[0] * x[1].value.item() / float(a["range"])],
+        kind=Kind.QUANTIZED,
+        left_out=LEFT_OUT,
+        examples=lambda dtype: st.builds(
+            lambda shape: describe(
+                tensor(shape, "integers", low=-127, high=128), tensor([1], "listed", values=[1.5]), range=127.0
+            ),
+            st.lists(st.integers(1, 9), min_size=1, max_size=3),
+        ),
+        corners=lambda dtype: [
+            describe(tensor(shape, "integers", low=-127, high=128), tensor([1], "listed", values=[2.5]), range=127.0)
+            for shape in ((3, 5), (64, 65), (1,))
+        ],
+        dtypes=(),
+        offered=("float32", "float64", *HALVES),
+        static=False,
+    )
+)
+
+register(
+    OperatorSpec(
+        name="apply_per_channel_scale",
+        call=lambda paddle, t, a: paddle.nn.quant.apply_per_channel_scale(t[0], t[1]),
+        oracle=lambda x, a: [x[0] * x[1]],
+        kind=Kind.QUANTIZED,
+        examples=lambda dtype: st.builds(
+            lambda rows, columns: describe(tensor([rows, columns]), tensor([columns])),
+            st.integers(1, 9),
+            st.integers(1, 33),
+        ),
+        corners=lambda dtype: [describe(tensor(shape), tensor([shape[-1]])) for shape in ((4, 6), (1, 1), (64, 65))],
+        dtypes=(),
+        offered=("float32", *HALVES),
+        aliases=("paddle.nn.quant.apply_per_channel_scale",),
     )
 )

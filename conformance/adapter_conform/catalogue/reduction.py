@@ -14,6 +14,7 @@ from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
 from adapter_conform.catalogue.draw import and_special
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
+from adapter_conform.catalogue.unary import sigmoid
 from adapter_conform.catalogue.values import describe, tensor
 
 __all__ = ["axes_of", "log_softmax_of", "softmax_of"]
@@ -207,6 +208,37 @@ register(
 )
 
 
+register(
+    OperatorSpec(
+        name="argmin",
+        call=lambda paddle, t, a: paddle.argmin(t[0], axis=a["axis"]),
+        oracle=lambda x, a: [np.argmin(value_of(x[0]), axis=a["axis"]).astype(np.int64)],
+        kind=Kind.EXACT,
+        dtypes=("float32", "int32", "int64"),
+        aliases=("paddle.argmin", "paddle.Tensor.argmin"),
+        **_along_axis(("distinct", "integers")),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="nonzero",
+        call=lambda paddle, t, a: paddle.nonzero(t[0]),
+        oracle=lambda x, a: [np.argwhere(value_of(x[0]) != 0).astype(np.int64)],
+        kind=Kind.EXACT,
+        examples=lambda dtype: st.builds(
+            lambda shape: describe(tensor(shape, "integers", low=-1, high=2)),
+            st.lists(st.integers(1, 9), min_size=1, max_size=4),
+        ),
+        corners=lambda dtype: [
+            describe(tensor(shape, "integers", low=-1, high=2)) for shape in ((4, 6), (1,), (7, 13), (2, 3, 5, 4))
+        ],
+        dtypes=("float32", "int64", "bool"),
+        aliases=("paddle.nonzero",),
+    )
+)
+
+
 def _reversed_sum(d: Operand, axis: int) -> Operand:
     flipped = b.move(lambda g: np.flip(g, axis), d)
     return b.move(lambda g: np.flip(g, axis), b.running_sum(flipped, axis))
@@ -273,6 +305,7 @@ register(
 
 def _logsumexp(x: Tracked, axes: tuple[int, ...], keepdims: bool) -> Operand:
     peak = b.amax(x, axes, True)
+    peak = b.select(np.isfinite(peak.value), peak, 0.0)  # inf - inf is NaN; infinities decide by themselves
     result = b.log(b.total(b.exp(x - peak), axes, True)) + peak
     return result if keepdims else b.move(lambda v: np.squeeze(v, axis=axes), result)
 
@@ -287,7 +320,7 @@ _reducer(
 
 def _swiglu(x: list[Operand], a: Attributes) -> list[Operand]:
     left, right = _halves(x)
-    return [left * (1.0 / (1.0 + b.exp(-left))) * right]
+    return [left * sigmoid(left) * right]
 
 
 def _halves(x: list[Operand]) -> tuple[Operand, Operand]:
@@ -299,7 +332,7 @@ def _halves(x: list[Operand]) -> tuple[Operand, Operand]:
 
 def _swiglu_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     left, right = _halves(x)
-    s = 1.0 / (1.0 + b.exp(-left))
+    s = sigmoid(left)
     first = d[0] * right * (s * (1.0 + left * (1.0 - s)))
     second = d[0] * (left * s)
     if len(x) == 2:

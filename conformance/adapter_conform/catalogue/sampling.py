@@ -78,7 +78,7 @@ def _sampled(
     """Registers an operator by what it draws: its distribution, its seed, the shapes that it can draw."""
     made: dict[str, Any] = {
         "kernels": lambda a, dtype: [Kernel((name,), dtype)],
-        "kind": Kind.EXACT,
+        "kind": Kind.RANDOM,
         "dtypes": dtypes,
         "offered": offered,
         "aliases": aliases,
@@ -218,7 +218,7 @@ register(
         call=lambda paddle, t, a: paddle.nn.functional.dropout(t[0], a["p"], training=a["training"], mode=a["mode"]),
         oracle=lambda x, a: [_scaled(x[0], _dropout_factor(a))],
         gradient=lambda x, out, d, a: [_scaled(d[0], _dropout_factor(a))],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.RANDOM,
         examples=lambda dtype: st.builds(
             lambda shape, p, mode: describe(tensor(shape), p=p, mode=mode, training=False),
             shapes(min_rank=1),
@@ -257,6 +257,68 @@ def _slack(x: Tracked, a: Attributes) -> Tracked:
     return Tracked(np.zeros(x.shape), x.arithmetic, 4 * x.arithmetic.u * np.abs(x.value) * _kept_factor(a))
 
 
+def _fused_dropout(paddle: Any, t: Sequence[Any], a: Attributes, evaluation: bool) -> Any:
+    """The public function takes its fused way on GPUs alone."""
+    return paddle._C_ops.fused_dropout_add(t[0], t[1], None, a["p"], evaluation, a["mode"], 0, False)[0]
+
+
+def _with_sum(paddle: Any, tensors: Sequence[Any], a: Attributes) -> list[Any]:
+    """As :func:`_train`; what is added to the dropped-out tensor is taken off again."""
+    result = _fused_dropout(paddle, tensors, a, False) - tensors[1]
+    kept = paddle.cast(result != 0, result.dtype)
+    return [result - tensors[0] * kept * _kept_factor(a), paddle.cast(result != 0, "float32").mean()]
+
+
+register(
+    OperatorSpec(
+        name="fused_dropout_add",
+        call=lambda paddle, t, a: _fused_dropout(paddle, t, a, True),
+        oracle=lambda x, a: [_scaled(x[0], _dropout_factor({**a, "training": False})) + x[1]],
+        gradient=lambda x, out, d, a: [_scaled(d[0], _dropout_factor({**a, "training": False})), d[0]],
+        kind=Kind.ELEMENTWISE,
+        examples=lambda dtype: st.builds(
+            lambda shape, p, mode: describe(tensor(shape), tensor(shape), p=p, mode=mode),
+            shapes(min_rank=1),
+            st.sampled_from([0.125, 0.5]),
+            st.sampled_from(MODES),
+        ),
+        corners=lambda dtype: [
+            describe(tensor(shape), tensor(shape), p=p, mode=mode)
+            for shape, p, mode in (((4, 6), 0.5, MODES[0]), ((7, 13), 0.25, MODES[1]), ((64, 65), 0.125, MODES[0]))
+        ],
+        dtypes=(),
+        offered=("float32", "float64", "float16", "bfloat16"),
+        static=False,
+        aliases=("paddle.incubate.nn.functional.fused_dropout_add",),
+    )
+)
+
+register(
+    OperatorSpec(
+        name="fused_dropout_add_train",
+        call=_with_sum,
+        oracle=_trained,
+        gradient=lambda x, out, d, a: [_slack(d[0], a), b.move(np.zeros_like, d[0])],
+        kernels=lambda a, dtype: [Kernel(("fused_dropout_add",), dtype)],
+        grad_kernels=lambda a, dtype: [Kernel(("fused_dropout_add_grad",), dtype)],
+        result_dtypes=lambda a, dtype: [dtype, "float32"],
+        kind=Kind.RANDOM,
+        examples=lambda dtype: st.builds(
+            lambda p, mode: _dropped_and_added(p, mode), st.sampled_from([0.125, 0.375, 0.75]), st.sampled_from(MODES)
+        ),
+        corners=lambda dtype: [_dropped_and_added(p, mode) for p in (0.5, 0.875) for mode in MODES],
+        dtypes=(),
+        offered=("float32", "float64"),
+        static=False,
+        aliases=("paddle.incubate.nn.functional.fused_dropout_add",),
+    )
+)
+
+
+def _dropped_and_added(p: float, mode: str) -> Description:
+    return describe(tensor([COUNT], "near_one"), tensor([COUNT], "constant", value=0.0), p=p, mode=mode)
+
+
 register(
     OperatorSpec(
         name="dropout_train",
@@ -266,7 +328,7 @@ register(
         kernels=lambda a, dtype: [Kernel(("dropout",), dtype)],
         grad_kernels=lambda a, dtype: [Kernel(("dropout_grad",), dtype)],
         result_dtypes=lambda a, dtype: [dtype, "float32"],
-        kind=Kind.ELEMENTWISE,
+        kind=Kind.RANDOM,
         examples=lambda dtype: st.builds(
             lambda p, mode: describe(tensor([256, COUNT // 256], "near_one"), p=p, mode=mode),
             st.sampled_from([0.125, 0.375, 0.75]),
@@ -277,5 +339,86 @@ register(
         ],
         offered=("float64",),
         aliases=("paddle.nn.functional.dropout", "paddle.nn.Dropout"),
+    )
+)
+
+
+TOKENS = 8
+
+
+def _top_p_rows(paddle: Any, t: Sequence[Any], a: Attributes) -> list[Any]:
+    """The fraction of rows in which each token was chosen, and how often a token's probability came with another's."""
+    rows = paddle.expand(t[0], [a["rows"], TOKENS])
+    values, ids = paddle.tensor.search.top_p_sampling(rows, paddle.expand(t[1], [a["rows"], 1]))
+    shares = [paddle.cast(ids == token, "float32").mean() for token in range(TOKENS)]
+    own = paddle.take_along_axis(rows, ids, 1)
+    return [paddle.stack(shares), paddle.cast(values != own, "float32").sum()]
+
+
+def _top_p_shares(x: list[Operand], a: Attributes) -> list[Operand]:
+    """A uniform number times top_p falls on a token in the descending order of probabilities: each gets the part of its
+    probability that lies below top_p, over top_p."""
+    model = Arithmetic.of("float32")
+    probabilities = x[0].value[0]
+    order = np.argsort(-probabilities, kind="stable")
+    top = float(x[1].value[0, 0])
+    ends = np.minimum(np.cumsum(probabilities[order]), top)
+    shares = np.zeros(TOKENS)
+    shares[order] = np.diff(ends, prepend=0.0) / top
+    limit = hoeffding(a["rows"], TOKENS) + 1e-6  # of sums of probabilities that are rounded to float32
+    return [Tracked(shares, model, np.full(TOKENS, limit)), np.asarray(0.0, np.float32)]
+
+
+def _nucleus(top: float) -> Description:
+    eighths = [3 / 16, 1 / 16, 5 / 16, 2 / 16, 1 / 32, 3 / 32, 4 / 32, 2 / 32]
+    probabilities = tensor([1, TOKENS], "listed", values=eighths)
+    return describe(probabilities, tensor([1, 1], "listed", values=[top]), rows=COUNT // 8)
+
+
+register(
+    OperatorSpec(
+        name="top_p_sampling",
+        call=_top_p_rows,
+        oracle=_top_p_shares,
+        result_dtypes=lambda a, dtype: ["float32", "float32"],
+        kind=Kind.RANDOM,
+        examples=lambda dtype: st.sampled_from([0.25, 0.5, 0.75, 1.0]).map(_nucleus),
+        corners=lambda dtype: [_nucleus(top) for top in (0.5, 0.875, 1.0)],
+        dtypes=(),
+        offered=("float32",),
+        static=False,
+        aliases=("paddle.tensor.top_p_sampling",),
+    )
+)
+
+
+def _independent(paddle: Any, t: Sequence[Any], a: Attributes) -> list[Any]:
+    """In how many places two calls in a row, and two devices' streams, both lie below the middle."""
+    first, second = (paddle.uniform([COUNT], "float32", min=0.0, max=1.0) < 0.5 for _ in range(2))
+    lane = paddle.device.Stream(str(t[0].place)[6:-1])
+    with paddle.device.stream_guard(lane):
+        third = paddle.uniform([COUNT], "float32", min=0.0, max=1.0) < 0.5
+    paddle.device.synchronize()
+    both = [paddle.logical_and(left, right) for left, right in ((first, second), (first, third))]
+    return [paddle.cast(item, "float32").mean() for item in both]
+
+
+def _quarters(x: list[Operand], a: Attributes) -> list[Operand]:
+    return [Tracked(0.25, Arithmetic.of("float32"), np.asarray(hoeffding(COUNT, 2)))] * 2
+
+
+register(
+    OperatorSpec(
+        name="uniform_calls",
+        call=_independent,
+        oracle=_quarters,
+        kernels=lambda a, dtype: [Kernel(("uniform",), dtype)],
+        kind=Kind.RANDOM,
+        examples=lambda dtype: st.integers(0, 999).map(lambda n: describe(tensor([1]), number=n)),
+        corners=lambda dtype: [describe(tensor([1]), number=n) for n in range(3)],
+        offered=(),
+        static=False,
+        layouts=("plain",),
+        aliases=("paddle.uniform",),
     )
 )

@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from adapter_conform.catalogue import bounds as b
-from adapter_conform.catalogue.attention import attention
+from adapter_conform.catalogue.attention import LEFT_OUT, attention
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kind, OperatorSpec
@@ -113,6 +113,7 @@ register(
         call=_padded_call,
         oracle=_padded_oracle,
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _padded,
             st.lists(st.tuples(st.integers(1, 70), st.integers(1, 140)), min_size=1, max_size=3),
@@ -228,6 +229,7 @@ register(
         call=_tokens_call,
         oracle=_tokens_oracle,
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _tokens,
             st.integers(1, 3),
@@ -381,6 +383,7 @@ register(
         call=_paged_call,
         oracle=_paged_oracle,
         kind=Kind.ATTENTION,
+        left_out=LEFT_OUT,
         examples=lambda dtype: st.builds(
             _paged,
             st.lists(st.integers(1, 40), min_size=1, max_size=3),

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from adapter_conform.catalogue.bounds import Array
+from adapter_conform.catalogue import bounds as b
+from adapter_conform.catalogue.bounds import Array, value_of
 from adapter_conform.catalogue.movement import movement
-from adapter_conform.catalogue.spec import Attributes, Description, Kernel
+from adapter_conform.catalogue.registry import register
+from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
 
 __all__: list[str] = []
@@ -169,9 +171,14 @@ movement(
 )
 
 
+def _order(x: Array, a: Attributes) -> Array:
+    """The places of the elements in order; equal ones stay in theirs."""
+    wide = x if x.dtype.kind == "f" else x.astype(np.int64)
+    return np.argsort(-wide if a["descending"] else wide, axis=a["axis"], kind="stable")
+
+
 def _sorted(x: list[Array], a: Attributes) -> list[Array]:
-    order = np.argsort(-x[0] if a["descending"] else x[0], axis=a["axis"], kind="stable")
-    return [order.astype(np.int64)]
+    return [_order(x[0], a).astype(np.int64)]
 
 
 def _sorts(**fixed: Any) -> Any:
@@ -197,4 +204,42 @@ movement(
         describe(tensor((1031,), "distinct"), axis=0, descending=True),
     ],
     aliases=("paddle.argsort",),
+)
+
+
+def _sort_oracle(x: list[Any], a: Attributes) -> list[Any]:
+    order = _order(value_of(x[0]), a)
+    return [b.argselect(x[0], order, a["axis"])]
+
+
+def _sort_gradient(x: list[Any], out: list[Any], d: list[Any], a: Attributes) -> list[Any]:
+    order = _order(value_of(x[0]), a)
+
+    def put(flow: Array) -> Array:
+        result = np.zeros_like(flow)
+        np.put_along_axis(result, order, flow, a["axis"])
+        return result
+
+    return [b.move(put, d[0])]
+
+
+register(
+    OperatorSpec(
+        name="sort",
+        call=lambda paddle, t, a: paddle.sort(t[0], axis=a["axis"], descending=a["descending"], stable=True),
+        oracle=_sort_oracle,
+        gradient=_sort_gradient,
+        kernels=lambda a, dtype: [Kernel(("argsort",), dtype)],
+        grad_kernels=lambda a, dtype: [Kernel(("argsort_grad",), dtype)],
+        kind=Kind.EXACT,
+        examples=_sorts(),
+        corners=lambda dtype: [
+            describe(tensor((4, 7), "distinct"), axis=-1, descending=False),
+            describe(tensor((5, 3), "ties"), axis=0, descending=True),
+            describe(tensor((200,), "ties"), axis=0, descending=False),
+            describe(tensor((2, 3, 31), "distinct"), axis=1, descending=True),
+        ],
+        dtypes=("float32", "int64"),
+        aliases=("paddle.sort", "paddle.Tensor.sort"),
+    )
 )

@@ -19,7 +19,8 @@ Attributes = Mapping[str, Any]
 
 Description = dict[str, Any]
 """One drawn example, JSON-able: ``{"inputs": [...], "attributes": {...}, "seed": int}``, perhaps with
-``"probe": true``; see :mod:`adapter_conform.catalogue.values` for the inputs."""
+``"probe": true`` and ``"layout": name``; see :mod:`adapter_conform.catalogue.values` for the inputs and
+:func:`adapter_conform.tensors.place` for layouts."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Kind(str, Enum):
     ATTENTION = "attention"
     NORM = "norm"
     OPTIMIZER = "optimizer"
+    RANDOM = "random"
+    """Judged by its distribution, with a stated probability of a false alarm."""
+    QUANTIZED = "quantized"
 
 
 Oracle = Callable[[list[Operand], Attributes], list[Operand]]
@@ -81,6 +85,9 @@ class OperatorSpec:
     """Always planned; where the device has no kernel, the report says unsupported."""
     offered: tuple[str, ...] = ("float64", "float16", "bfloat16")
     """Planned only if the plugin declares the forward kernel for them."""
+    not_offered: tuple[str, ...] = ()
+    """Integer dtypes that Paddle's API refuses although a kernel may have them; entries that are exact on whole numbers
+    are otherwise planned for every integer dtype that the plugin declares."""
     gradient: Gradient | None = None
     """``gradient(inputs, outputs, grad_outputs, attributes)``: one gradient per input, None where none is judged."""
     kernels: KernelsOf | None = None
@@ -101,6 +108,12 @@ class OperatorSpec:
     """Paddle's eager mode reaches it through its legacy tracer, which calls kernels as a graph does."""
     mutates: tuple[int, ...] = ()
     """Inputs that the operator changes in place; all others must be intact afterwards."""
+    layouts: tuple[str, ...] | None = None
+    """Layouts of inputs that are drawn (see :func:`adapter_conform.tensors.place`); None: all that make sense."""
+    stress: bool = True
+    """Whether the regimes of :data:`adapter_conform.catalogue.draw.STRESS` take the place of plain inputs."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Stress regimes that are not drawn, each with the reason."""
     aliases: tuple[str, ...] = field(default=())
     """Public Paddle APIs that this entry answers for, for reports."""
 
@@ -114,12 +127,19 @@ class OperatorSpec:
             return tuple(self.kernels(attributes, dtype))
         return () if self.view else (Kernel((self.name,), dtype),)
 
-    def required_backward(self, attributes: Attributes, dtype: str) -> tuple[Kernel, ...]:
+    def required_backward(self, attributes: Attributes, dtype: str, static: bool = False) -> tuple[Kernel, ...]:
         if self.gradient is None:
             return ()
+        if static and self.view and self.static_kernels is None and self.grad_kernels is None:
+            return (Kernel((f"{self.name}_grad",), dtype),)
         if self.grad_kernels is not None:
             return tuple(self.grad_kernels(attributes, dtype))
         return () if self.view else (Kernel((f"{self.name}_grad",), dtype),)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same call must give the same bits again."""
+        return self.kind is not Kind.RANDOM
 
     def differentiable(self, dtype: str) -> bool:
         return self.gradient is not None and is_float(dtype)

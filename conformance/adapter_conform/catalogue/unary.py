@@ -16,7 +16,7 @@ from adapter_conform.catalogue.precision import is_float, numpy_dtype
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 
-__all__: list[str] = []
+__all__ = ["sigmoid"]
 
 
 def _pointwise(
@@ -56,8 +56,9 @@ def _sign_times(x: Tracked, d: Tracked) -> Operand:
 
 
 def sigmoid(x: Tracked) -> Tracked:
-    """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + b.exp(-x))
+    """1 / (1 + exp(-x)), for negative x as exp(x) / (1 + exp(x)), which does not overflow."""
+    small = b.exp(-b.magnitude(x))
+    return b.select(x.value < 0, small / (1.0 + small), 1.0 / (1.0 + small))  # type: ignore[no-any-return]
 
 
 def _silu_gradient(x: Tracked, d: Tracked) -> Operand:
@@ -74,7 +75,16 @@ def _relu(x: Operand) -> Operand:
     return b.maximum(x, 0.0 if isinstance(x, Tracked) else np.zeros((), x.dtype))
 
 
+def _none(d: Operand) -> Operand:
+    """The gradient of steps: zero everywhere."""
+    return b.move(np.zeros_like, d)
+
+
+_PEAK = 2 / math.sqrt(math.pi)
+
 SPECIAL = ("normal", "special")
+HALVES = ("float16", "bfloat16")
+"""For functions whose oracle is the C library's in double precision."""
 
 _pointwise(
     "abs",
@@ -104,12 +114,38 @@ _pointwise(
     lambda x, y, d: b.move(lambda a: np.where(y.value > 0, a, 0.0), d),
     ("normal",),
     Kind.EXACT,
+    left_out={"special": "Paddle's own kernels turn NaN into 0, other libraries keep it"},
 )
-_pointwise("floor", "floor", lambda x: b.move(np.floor, x), None, SPECIAL, Kind.EXACT)
+_pointwise("floor", "floor", lambda x: b.move(np.floor, x), lambda x, y, d: _none(d), SPECIAL, Kind.EXACT)
+_pointwise("ceil", "ceil", lambda x: b.move(np.ceil, x), lambda x, y, d: _none(d), SPECIAL, Kind.EXACT)
+_pointwise("erf", "erf", b.erf, lambda x, y, d: d * (_PEAK * b.exp(-(x * x))), ("unit", "normal"), offered=HALVES)
+_pointwise("reciprocal", "reciprocal", lambda x: 1.0 / x, lambda x, y, d: -(d * y * y), ("nonzero",))
 _pointwise("isnan", "isnan", lambda x: np.isnan(value_of(x)), None, SPECIAL, Kind.EXACT, dtypes=("float32", "int32"))
 _pointwise("isinf", "isinf", lambda x: np.isinf(value_of(x)), None, SPECIAL, Kind.EXACT, dtypes=("float32", "int32"))
 _pointwise(
     "isfinite", "isfinite", lambda x: np.isfinite(value_of(x)), None, SPECIAL, Kind.EXACT, dtypes=("float32", "int32")
+)
+
+
+def _leaky(x: list[Operand], a: Attributes) -> list[Operand]:
+    return [b.select(x[0].value < 0, x[0] * float(a["slope"]), x[0])]
+
+
+register(
+    OperatorSpec(
+        name="leaky_relu",
+        call=lambda paddle, t, a: paddle.nn.functional.leaky_relu(t[0], a["slope"]),
+        oracle=_leaky,
+        gradient=lambda x, out, d, a: [b.select(x[0].value < 0, d[0] * float(a["slope"]), d[0])],
+        kind=Kind.ELEMENTWISE,
+        examples=unary(("normal",), st.fixed_dictionaries({"slope": st.sampled_from([0.01, 0.25])})),
+        corners=unary_corners(("normal",), [{"slope": 0.01}, {"slope": 0.25}]),
+        left_out={
+            "zeros": "the slope at 0 is either, as libraries differ",
+            "ties": "the slope at 0 is either, as libraries differ",
+        },
+        aliases=("paddle.nn.functional.leaky_relu",),
+    )
 )
 
 
@@ -219,13 +255,13 @@ def _clip(x: list[Operand], a: Attributes) -> list[Operand]:
     low, high = _clip_bounds(a)
     if isinstance(x[0], Tracked):
         return [b.minimum(b.maximum(x[0], low), high)]
-    return [np.clip(x[0], int(low), int(high))]
+    return [np.clip(x[0], int(low), int(high)).astype(x[0].dtype)]
 
 
 def _clip_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
-    """Paddle lets the gradient through strictly between the limits and where neither is crossed."""
+    """Paddle lets the gradient through between the limits and on them."""
     low, high = _clip_bounds(a)
-    inside = (x[0].value > low) & (x[0].value < high)
+    inside = (x[0].value >= low) & (x[0].value <= high)
     return [b.move(lambda g: np.where(inside, g, 0.0), d[0])]
 
 

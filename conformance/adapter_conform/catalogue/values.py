@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.catalogue.bounds import Array
-from adapter_conform.catalogue.precision import is_float, numpy_dtype
+from adapter_conform.catalogue.precision import is_float, numpy_dtype, smallest_normal
 from adapter_conform.catalogue.spec import Description
 
-__all__ = ["REGIMES", "InputDescription", "describe", "make_cotangent", "make_input", "make_inputs", "tensor"]
+__all__ = [
+    "CONTINUOUS",
+    "REGIMES",
+    "InputDescription",
+    "describe",
+    "make_cotangent",
+    "make_input",
+    "make_inputs",
+    "tensor",
+]
 
 InputDescription = dict[str, Any]
 """``{"shape": [...], "regime": "normal", "dtype": null or a name, ...parameters of the regime}``; dtype null stands
@@ -75,6 +84,57 @@ def _special(generator: np.random.Generator, shape: tuple[int, ...], description
     return values
 
 
+def _uniform(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
+    return np.asarray(generator.uniform(-4.0, 4.0, shape))
+
+
+_RANGE = {"float16": 6, "bfloat16": 40, "float32": 40, "float64": 300}
+"""Binary exponents within which products of two numbers stay finite and normal."""
+
+
+def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(generator.choice([-1.0, 1.0], shape))
+
+
+def _span(description: InputDescription) -> int:
+    return _RANGE.get(str(description["dtype"]), 4)
+
+
+def _wide_range(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
+    """Magnitudes spread evenly over the exponents whose products a dtype can hold, both signs."""
+    span = _span(description)
+    return np.asarray(np.exp2(generator.uniform(-span, span, shape)) * _signs(generator, shape))
+
+
+def _positive_wide(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
+    return np.abs(_wide_range(generator, shape, description))
+
+
+def _denormal(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
+    """Half subnormal numbers of the dtype, half normal ones, so that results are not all within the flush to zero."""
+    dtype = str(description["dtype"])
+    tiny = smallest_normal(dtype) if is_float(dtype) else 0.25
+    small = generator.uniform(2.0**-7, 0.99, shape) * tiny * _signs(generator, shape)
+    return np.asarray(np.where(generator.random(shape) < 0.5, small, generator.standard_normal(shape)))
+
+
+def _zeros(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
+    """Half zeros of both signs, half normal numbers."""
+    zeros = 0.0 * _signs(generator, shape)
+    return np.asarray(np.where(generator.random(shape) < 0.5, zeros, generator.standard_normal(shape)))
+
+
+def _cancel(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
+    """Large magnitudes of both signs that nearly cancel in sums: +-2^k plus normal numbers."""
+    large = {"float16": 4, "bfloat16": 3, "float32": 10, "float64": 24}.get(str(description["dtype"]), 2)
+    return np.asarray(_signs(generator, shape) * 2.0**large + generator.standard_normal(shape))
+
+
+def _ties(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
+    """Five different numbers: most elements have equals."""
+    return np.asarray(generator.integers(-2, 3, shape) * 0.5)
+
+
 def _masked(generator: np.random.Generator, shape: tuple[int, ...], _: InputDescription) -> Array:
     """Attention scores: normal, a third masked with -inf, and one score in each row always left."""
     values = generator.standard_normal(shape)
@@ -85,8 +145,9 @@ def _masked(generator: np.random.Generator, shape: tuple[int, ...], _: InputDesc
 
 
 def _integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
-    """Whole numbers in [low, high): exact in every dtype while small."""
-    return np.asarray(generator.integers(description.get("low", -4), description.get("high", 5), shape))
+    """Whole numbers in [low, high), plus ``offset``: exact in every dtype while small."""
+    numbers = generator.integers(description.get("low", -4), description.get("high", 5), shape)
+    return np.asarray(numbers + description["offset"] if "offset" in description else numbers)
 
 
 def _nonzero_integers(generator: np.random.Generator, shape: tuple[int, ...], description: InputDescription) -> Array:
@@ -146,6 +207,13 @@ REGIMES: dict[str, Callable[[np.random.Generator, tuple[int, ...], InputDescript
     "wide": _wide,
     "special": _special,
     "masked": _masked,
+    "uniform": _uniform,
+    "wide_range": _wide_range,
+    "positive_wide": _positive_wide,
+    "denormal": _denormal,
+    "zeros": _zeros,
+    "cancel": _cancel,
+    "ties": _ties,
     "integers": _integers,
     "nonzero_integers": _nonzero_integers,
     "boolean": _boolean,
@@ -157,6 +225,9 @@ REGIMES: dict[str, Callable[[np.random.Generator, tuple[int, ...], InputDescript
     "listed": _listed,
 }
 
+CONTINUOUS = frozenset({"normal", "unit", "positive", "nonzero", "near_one", "wide", "uniform"})
+"""Regimes whose elements may be replaced by one another."""
+
 _EXACT_REGIMES = frozenset({"listed", "constant", "labels", "unique", "boolean"})
 
 
@@ -167,19 +238,37 @@ def make_input(description: InputDescription, dtype: str, seed: int | Sequence[i
     """
     own = description["dtype"] or dtype
     generator = np.random.default_rng(seed)
-    values = np.asarray(REGIMES[description["regime"]](generator, tuple(description["shape"]), description))
+    make = REGIMES[description["regime"]]
+    values = np.asarray(make(generator, tuple(description["shape"]), {**description, "dtype": own}))
     if own == "bool":
         return np.asarray(values if values.dtype.kind == "b" else values > 0)
     if not is_float(own) and values.dtype.kind == "f" and description["regime"] not in _EXACT_REGIMES:
         values = np.rint(np.nan_to_num(values * 4.0, nan=1.0, posinf=7.0, neginf=-7.0))
+    if not is_float(own) and own not in ("int32", "int64"):
+        limits = np.iinfo(own)
+        values = np.clip(np.abs(values) if limits.min == 0 else values, limits.min, limits.max)
     with np.errstate(over="ignore"):
         return np.asarray(values.astype(numpy_dtype(own)))
 
 
 def make_inputs(description: Description, dtype: str) -> list[Array]:
-    """The arrays of an example, each from a stream of its own of the example's seed."""
+    """The arrays of an example, each from a stream of its own of the example's seed.
+
+    With the layout "overlapping", real-valued inputs repeat their first slice along the first axis.
+    """
     seed = int(description["seed"])
-    return [make_input(item, dtype, [seed, index]) for index, item in enumerate(description["inputs"])]
+    arrays = [make_input(item, dtype, [seed, index]) for index, item in enumerate(description["inputs"])]
+    if description.get("layout") == "overlapping":
+        arrays = [
+            np.repeat(array[:1], array.shape[0], axis=0) if item["regime"] in CONTINUOUS and _has_rows(array) else array
+            for item, array in zip(description["inputs"], arrays, strict=True)
+        ]
+    return arrays
+
+
+def _has_rows(array: Array) -> bool:
+    """Whether a slice along the first axis holds more than one number; else all elements would be the same."""
+    return array.ndim >= 2 and array[:1].size > 1
 
 
 def make_cotangent(shape: Sequence[int], dtype: str, seed: Sequence[int], whole: bool) -> Array:

@@ -221,6 +221,7 @@ movement(
         st.integers(-1, 2),
     ),
     corners=lambda dtype: [describe(tensor((3, 4)), axis=0), describe(tensor((2, 3, 2)), axis=-1)],
+    grad_kernels=lambda a, dtype: [],  # a stack
     aliases=("paddle.unbind",),
 )
 
@@ -301,6 +302,7 @@ movement(
     kernels=lambda a, dtype: [kernel("contiguous", dtype)],
     differentiable=False,
     static=False,
+    layouts=("fenced", "misaligned"),  # turned twice, a tensor may be contiguous again
     dtypes=("float32", "int32", "int64", "bool"),
     examples=lambda dtype: _permutations(dtype).filter(_moves),
     corners=lambda dtype: [
@@ -317,3 +319,18 @@ def _moves(description: Description) -> bool:
     shape, perm = description["inputs"][0]["shape"], description["attributes"]["perm"]
     numbers = np.arange(math.prod(shape)).reshape(shape)
     return bool(np.any(np.transpose(numbers, perm).reshape(-1) != numbers.reshape(-1)))
+
+
+movement(
+    "share_data",
+    lambda paddle, t, a: t[0].detach(),
+    lambda x, a: [x[0]],
+    differentiable=False,
+    view=True,
+    dtypes=VIEWED,
+    examples=lambda dtype: st.builds(
+        lambda sides: describe(tensor(sides)), st.lists(st.integers(1, 7), min_size=1, max_size=3)
+    ),
+    corners=lambda dtype: [describe(tensor(shape)) for shape in ((4, 6), (1,), (2, 32, 128))],
+    aliases=("paddle.Tensor.detach",),
+)

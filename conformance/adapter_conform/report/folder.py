@@ -28,6 +28,7 @@ class OutputFolder:
         self.junit = root / "junit.xml"
         self.html = root / "report.html"
         self.logs = root / "logs"
+        self.repro = root / "repro"
         self._lock: int | None = None
 
     def prepare(self) -> list[Path]:
@@ -89,7 +90,16 @@ class OutputFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _move_aside(self) -> list[Path]:
-        files = (self.records, self.summary, self.junit, self.html, self.logs, self.manifest, self.journal)
+        files = (
+            self.records,
+            self.summary,
+            self.junit,
+            self.html,
+            self.logs,
+            self.manifest,
+            self.journal,
+            self.repro,
+        )
         present = [path for path in files if path.exists()]
         if not present:
             return []

@@ -93,7 +93,7 @@ def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> 
 
 def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> None:
     console.print(_table(result))
-    _print_failures(console, [record for record in result.records if record.state in BAD])
+    _print_failures(console, [record for record in result.records if record.state in BAD], folder)
     _print_reasons(console, [record for record in result.records if record.state in (State.NOT_RUN, State.VACUOUS)])
     if result.options.expression is None:  # a run narrowed by hand is about what it names
         for suite, reasons in result.excluded.items():
@@ -160,7 +160,7 @@ def _shown(words: str, style: str = "") -> Text:
     return Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in words), style=style)
 
 
-def _print_failures(console: Console, bad: Sequence[Record]) -> None:
+def _print_failures(console: Console, bad: Sequence[Record], folder: OutputFolder) -> None:
     """One of each kind, since a single defect may fail thousands of cases."""
     kinds: dict[tuple[State, str, str], list[Record]] = {}
     for record in bad:
@@ -173,6 +173,8 @@ def _print_failures(console: Console, bad: Sequence[Record]) -> None:
             if not figure.passed:
                 console.print(_shown(f"  {describe_figure(figure)}"), soft_wrap=True)
         console.print(_shown(f"  rerun: {record.repro}"), soft_wrap=True)
+        if file := record.details.get("repro", {}).get("file"):
+            console.print(_shown(f"  smallest, on its own: {folder.root / file}"), soft_wrap=True)
         if others:
             kind = f"{record.operator} {record.dtype}".rstrip()
             console.print(_shown(f"  {len(others)} other cases of {kind} {record.state.value} too"), soft_wrap=True)
