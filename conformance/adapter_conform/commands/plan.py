@@ -109,8 +109,12 @@ def _table(rows: Sequence[PlanRow]) -> Table:
         table.add_column(name, overflow="fold")
     table.add_column("calls", justify="right")
     table.add_column("ms recorded", justify="right")
-    table.add_column("workloads", overflow="ellipsis", no_wrap=True)
+    table.add_column("for")
     for row in rows:
         time = f"{1e3 * row.seconds:.3f}" if row.seconds else "-"
-        table.add_row(row.operator, row.dtype, row.outcome, str(row.calls), time, ", ".join(row.workloads))
+        table.add_row(row.operator, row.dtype, row.outcome, str(row.calls), time, _few(row.workloads))
     return table
+
+
+def _few(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

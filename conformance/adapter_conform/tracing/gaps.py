@@ -71,7 +71,8 @@ def offer_of(plugin_name: str) -> Offer:
         raise UsageProblem(str(error)) from error
     except AdapterError as error:
         raise ConformError(str(error)) from error
-    registered = read_registry(session.paddle, session.device.split(":")[0])
+    own = read_registry(session.paddle, session.device.split(":")[0])
+    registered = own | read_registry(session.paddle, "CUSTOM")  # views and copies that Paddle has for any custom device
     host = read_registry(session.paddle, "CPU")
     return Offer(plugin_name, frozenset(registered), frozenset(host), str(session.paddle.__version__))
 
