@@ -60,6 +60,8 @@ class Line:
     """Of its input tensors."""
     stated_bytes: int
     """Of the tensor whose shape or range it states."""
+    elements: int
+    """Of its largest operand or result: what judging it takes memory for."""
     fills: tuple[Fill, ...]
     """What each tensor of ``call.tensors`` holds."""
 
@@ -90,6 +92,7 @@ def prepare(call: Call) -> Line:
         view=api.view(arguments),
         bytes=byte_size(call.tensors),
         stated_bytes=_stated_bytes(arguments, dtype),
+        elements=_largest(api, arguments, drawn),
         fills=tuple(fills.get(name, ANY) for name, value in _named(api, drawn) for _ in tensors_of(value)),
     )
 
@@ -105,6 +108,32 @@ def _with(call: Call, api: Api, stand_ins: Mapping[str, Value]) -> Call:
 def _stated_bytes(arguments: Arguments, dtype: str) -> int:
     """Bytes of what a ``shape=`` or the bounds of a range ask for."""
     return _stated_elements(arguments) * np.dtype(numpy_dtype(dtype)).itemsize
+
+
+_PRODUCTS = frozenset(("matmul", "bmm", "fused_gemm_epilogue", "weight_only_linear"))
+_OUTER = frozenset(("einsum", "kron"))
+
+
+def _largest(api: Api, arguments: Arguments, call: Call) -> int:
+    """The elements of the largest operand or, as far as the shapes tell, result."""
+    sizes = [tensor.size for tensor in call.tensors] or [0]
+    if api.operator in _OUTER or call.api == "paddle.outer":
+        return math.prod(sizes)
+    if api.operator in _PRODUCTS and len(call.tensors) > 1:
+        left, right = call.tensors[0], call.tensors[1]
+        inner = max(1, left.shape[-2 if getattr(arguments, "transpose_x", False) else -1] if left.shape else 1)
+        columns = right.size // max(inner, 1) if len(right.shape) <= 2 else right.size // inner // right.shape[0]
+        return max(*sizes, left.size // inner * max(columns, 1))
+    if api.operator == "embedding" and len(call.tensors) > 1:
+        return max(*sizes, call.tensors[0].size * call.tensors[1].shape[-1])
+    return max(*sizes, _stated_elements(arguments), _broadcast_size(call))
+
+
+def _broadcast_size(call: Call) -> int:
+    try:
+        return math.prod(np.broadcast_shapes(*(tensor.shape for tensor in call.tensors)))
+    except ValueError:  # these are not broadcast
+        return 0
 
 
 def _stated_elements(arguments: Arguments) -> int:

@@ -16,6 +16,8 @@ from adapter_conform.replay.syntax import Call
 __all__ = ["Budget", "Choice", "choose"]
 
 MIB = 1 << 20
+MOST_ELEMENTS = 40 << 20
+"""Of an operand or a result: 75 bytes each were measured, and two workers share 8 GiB."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def choose(file: ReplayFile, declared: Iterable[tuple[str, str]], budget: Budget
             line = prepare(call)
             _require_offered(line, offered)
             _require_small_result(line, budget)
+            _require_memory(line)
         except Refusal as refusal:
             choice.unjudged.append((call, str(refusal)))
         else:
@@ -112,6 +115,12 @@ def _require_small_result(line: Line, budget: Budget) -> None:
     if line.stated_bytes > budget.result_bytes:
         limit = f"{budget.result_bytes // MIB} MiB, the limit of profile {budget.profile}"
         raise Refusal(f"the result would have more than {limit}")
+
+
+def _require_memory(line: Line) -> None:
+    """The oracle and its limits are arrays of float64, about ten of them at a time."""
+    if line.elements > MOST_ELEMENTS:
+        raise Refusal(f"judging a tensor of more than {MOST_ELEMENTS >> 20} Mi elements would take more than 3 GiB")
 
 
 def _sample(choice: Choice, budget: Budget, seed: int) -> None:

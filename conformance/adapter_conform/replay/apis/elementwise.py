@@ -9,7 +9,7 @@ import numpy as np
 
 from adapter_conform.catalogue import bounds
 from adapter_conform.catalogue.bounds import Operand, Tracked, move, value_of
-from adapter_conform.catalogue.precision import is_float, numpy_dtype
+from adapter_conform.catalogue.precision import Arithmetic, is_float, numpy_dtype
 from adapter_conform.catalogue.spec import Kernel, kernel
 from adapter_conform.replay.apis.table import Arguments, Refusal, add, catalogued, dtype_name, signature
 from adapter_conform.replay.inputs import ANY, NONZERO, POSITIVE, UNIT, Fill, among
@@ -60,7 +60,10 @@ def _converted(value: Any, planned: Value, dtype: str, a: Arguments) -> Tracked:
     """An operand as the kernel gets it: rounded where it was cast to a narrower dtype first."""
     tracked = value if isinstance(value, Tracked) else Tracked(0.0, a.arithmetic).lift(value)
     narrowed = isinstance(planned, TensorArg) and planned.dtype in _WIDTH and planned.dtype != dtype
-    return tracked.stored() if narrowed else tracked
+    if not narrowed:
+        return tracked
+    rounding = Arithmetic.of(dtype).u_out * np.abs(tracked.value)
+    return Tracked(tracked.value, tracked.arithmetic, rounding if tracked.error is None else tracked.error + rounding)
 
 
 def _binary(

@@ -29,7 +29,8 @@ def _sum(a: Arguments, alpha: float) -> Tracked:
         return total
     if a.bias is not None:
         total = total + a.bias
-    return total + (a.residual if alpha == 1 else a.residual * float(np.float32(alpha)))
+    residual = a.residual.reshape(*a.x.shape)  # the same elements in other axes will do
+    return total + (residual if alpha == 1 else residual * float(np.float32(alpha)))
 
 
 def _normalised(x: Tracked, a: Arguments, centred: bool) -> Tracked:

@@ -7,6 +7,8 @@ Environment: ``ADAPTER_TRACE_DIR`` is the folder for files of API calls. Phases 
 own log lines, as lines that start with the character 0x1E.
 """
 
+from __future__ import annotations
+
 import atexit
 import ctypes
 import functools
@@ -15,6 +17,10 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+Function = Callable[..., Any]
 
 MARK = "\x1eadapter-trace "
 LEVELS = {
@@ -45,12 +51,12 @@ _NOT_CALLS = frozenset(
 )
 """Not kernels of a device, or not judged by their result."""
 
-_seen = {}
+_seen: dict[str, int] = {}
 _busy = threading.local()
 _lock = threading.Lock()
 
 
-def install():
+def install() -> None:
     if os.environ.get("ADAPTER_TRACE_DIR"):
         sys.meta_path.insert(0, _AfterPaddle())
 
@@ -58,8 +64,8 @@ def install():
 class _AfterPaddle(importlib.abc.MetaPathFinder):
     """Lets the import of Paddle happen as ever, and comes back when it is complete."""
 
-    def find_spec(self, name, path=None, target=None):
-        if name != "paddle":
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != "paddle":
             return None
         sys.meta_path.remove(self)
         import importlib.util
@@ -68,15 +74,15 @@ class _AfterPaddle(importlib.abc.MetaPathFinder):
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module
 
-            def exec_module(module):
+            def exec_module(module: Any) -> None:
                 run(module)
                 _begin(module)
 
-            spec.loader.exec_module = exec_module
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _begin(paddle):
+def _begin(paddle: Any) -> None:
     ctypes.CDLL(None).setvbuf(ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stdout"), None, 1, 0)  # 1: by lines
     _mark_phases(paddle)
     _record_calls(paddle)
@@ -85,25 +91,25 @@ def _begin(paddle):
     atexit.register(_end, paddle)
     leave = os._exit
 
-    def leave_at_once(status):
+    def leave_at_once(status: int) -> NoReturn:
         _save_calls()
         leave(status)
 
     os._exit = leave_at_once
 
 
-def _end(paddle):
+def _end(paddle: Any) -> None:
     _save_calls()
     paddle.base.core.set_vlog_level(dict.fromkeys(LEVELS, 0))  # logging while the process tears down may abort it
 
 
-def _write(event):
+def _write(event: dict[str, Any]) -> None:
     os.write(2, (MARK + json.dumps(event) + "\n").encode())
 
 
-def _marked(function, phase):
+def _marked(function: Function, phase: str) -> Function:
     @functools.wraps(function)
-    def within(*args, **kwargs):
+    def within(*args: Any, **kwargs: Any) -> Any:
         if getattr(_busy, "phase", None) is not None:
             return function(*args, **kwargs)
         _busy.phase = phase
@@ -117,7 +123,7 @@ def _marked(function, phase):
     return within
 
 
-def _mark_phases(paddle):
+def _mark_phases(paddle: Any) -> None:
     for owner, name in ((paddle.Tensor, "backward"), (paddle, "grad"), (paddle.autograd, "backward")):
         setattr(owner, name, _marked(getattr(owner, name), "backward"))
     for optimizer in list(vars(paddle.optimizer).values()):
@@ -127,30 +133,38 @@ def _mark_phases(paddle):
                     setattr(optimizer, name, _marked(vars(optimizer)[name], "optimizer"))
 
 
-def _record_calls(paddle):
+def _record_calls(paddle: Any) -> None:
+    wrap_calls(paddle, _recorded)
+
+
+def wrap_calls(paddle: Any, wrap: Callable[[Function, str, bool], Function]) -> None:
+    """Puts ``wrap(function, api, creates)`` in place of each public function, operator and method of tensors.
+
+    ``api`` is its name, e.g. ``"paddle.Tensor.__add__"``; ``creates``: it makes a tensor from numbers alone.
+    """
     for module_name in _PUBLIC:
         module = sys.modules.get(module_name)
         for name in getattr(module, "__all__", ()) if module is not None else ():
             function = getattr(module, name, None)
             if callable(function) and not isinstance(function, type) and name not in _NOT_CALLS:
-                setattr(module, name, _recorded(function, f"{module_name}.{name}", name in _CREATION))
+                setattr(module, name, wrap(function, f"{module_name}.{name}", name in _CREATION))
     methods = set(paddle.tensor.tensor_method_func) - _NOT_CALLS
     methods |= {f"__{name}__" for name in _OPERATORS} | {"astype", "item", "tolist", "clone", "detach"}
     for owner in (paddle.Tensor, paddle.pir.Value):
-        for name in methods:
+        for name in sorted(methods):
             function = getattr(owner, name, None)
             if callable(function):
-                setattr(owner, name, _recorded(function, f"paddle.Tensor.{name}", False))
+                setattr(owner, name, wrap(function, f"paddle.Tensor.{name}", False))
 
 
-def _recorded(function, api, creates):
+def _recorded(function: Function, api: str, creates: bool) -> Function:
     @functools.wraps(function)
-    def called(*args, **kwargs):
+    def called(*args: Any, **kwargs: Any) -> Any:
         if getattr(_busy, "call", False) or getattr(_busy, "phase", None) is not None:
             return function(*args, **kwargs)
         _busy.call = True
         try:
-            line = _line(api, args, kwargs, creates)
+            line, _ = line_of(api, args, kwargs, creates)
             if line is not None:
                 with _lock:
                     _seen[line] = _seen.get(line, 0) + 1
@@ -165,20 +179,22 @@ class _Unwritable(Exception):
     """An argument that a line cannot hold."""
 
 
-def _line(api, args, kwargs, creates):
-    """The call as a line that ``adapter-conform --replay`` reads; None where it has no such form."""
-    found = []
+def line_of(
+    api: str, args: Sequence[Any], kwargs: Mapping[str, Any], creates: bool
+) -> tuple[str | None, list[Any]]:
+    """The call as a line that ``adapter-conform --replay`` reads, None where it has no such form, and its tensors."""
+    found: list[Any] = []
     try:
         words = [_word(value, found) for value in args]
         words += [f"{name}={_word(value, found)}" for name, value in kwargs.items()]
     except _Unwritable:
-        return None
+        return None, found
     if not found and not creates:
-        return None
-    return api + "(" + "".join(word + ", " for word in words) + ")"
+        return None, found
+    return api + "(" + "".join(word + ", " for word in words) + ")", found
 
 
-def _word(value, found):
+def _word(value: Any, found: list[Any]) -> str:
     if value is None or value is Ellipsis or isinstance(value, (bool, int, float)):
         return "Ellipsis" if value is Ellipsis else repr(value)
     if isinstance(value, str):
@@ -195,16 +211,16 @@ def _word(value, found):
         shape, kind = list(value.shape), str(value.dtype).rsplit(".", 1)[-1].lower()
         if any(side < 0 for side in shape):
             raise _Unwritable  # a side that a static program leaves open
-        found.append(kind)
+        found.append(value)
         return f'Tensor({shape},"{kind}")'
     return _refuse()
 
 
-def _refuse():
+def _refuse() -> NoReturn:
     raise _Unwritable
 
 
-def _save_calls():
+def _save_calls() -> None:
     with _lock:
         if _seen:
             path = os.path.join(os.environ["ADAPTER_TRACE_DIR"], f"calls-{os.getpid()}.json")
