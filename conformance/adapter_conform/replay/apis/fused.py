@@ -91,6 +91,12 @@ add(
 )
 
 
+def _same_rows(a: Arguments) -> dict[str, Fill]:
+    if a.residual is not None and shape_of(a.residual) != shape_of(a.x):
+        raise Refusal("fused_layer_norm with a residual of another shape, which Paddle refuses")
+    return _fitting(a)
+
+
 def _layer_norm(a: Arguments) -> list[Operand]:
     """Without weight and bias of the normalisation, but with a residual, the sum itself."""
     total = _sum(a, a.residual_alpha)
@@ -105,7 +111,7 @@ add(
         "x", "norm_weight", "norm_bias", "epsilon", residual_alpha=1.0, begin_norm_axis=1, bias=None, residual=None, **_QUANT
     ),
     _layer_norm,
-    fills=_fitting,
+    fills=_same_rows,
     call=_norm_called,
 )
 
