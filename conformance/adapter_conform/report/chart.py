@@ -74,7 +74,7 @@ def error_chart(records: Iterable[Record]) -> Chart:
     for record in records:
         for figure in record.errors:
             ratios[record.operator].append((error_ratio(figure), record.id, f"{figure.gate} on {figure.output}"))
-            if figure.limit > 0:
+            if 0 < figure.limit < math.inf:  # those for information have no limit
                 measured[record.operator].append(error_ratio(figure))
     low, high = _decades([ratio for found in ratios.values() for ratio, _, _ in found])
 
