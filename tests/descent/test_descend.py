@@ -16,7 +16,9 @@ pytestmark = pytest.mark.device
 SCRIPT = Path(__file__).with_name("model_step.py")
 
 
-def descend(tmp_path: Path, *arguments: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+def descend(
+    tmp_path: Path, *arguments: str, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     command = conform_command("descend", "--plugin", "refchip", "--out", str(tmp_path / "found"), *arguments)
     done = subprocess.run(
         command,

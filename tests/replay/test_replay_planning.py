@@ -179,7 +179,10 @@ def test_what_would_take_more_memory_than_there_is_is_not_judged(tmp_path: Path)
         ('paddle.sin(Tensor([1],"complex64"), )', "no elements of dtype complex64"),
         ('paddle.matmul(Tensor([2, 2],"int32"), Tensor([2, 2],"int32"), )', "product of integers"),
         ('paddle.nn.functional.dropout(Tensor([1],"float32"), p=0.5, training=False, )', "in evaluation with p > 0"),
-        ('paddle.nn.quant.weight_only_linear(Tensor([1, 64],"float16"), Tensor([8, 64],"int8"), weight_dtype="int4", )', "int4"),
+        (
+            'paddle.nn.quant.weight_only_linear(Tensor([8],"float16"), Tensor([8, 8],"int8"), weight_dtype="int4", )',
+            "int4",
+        ),
         ("paddle.arange(0.1, 1.0, 0.3, )", "not whole"),
     ],
 )

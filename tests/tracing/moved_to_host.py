@@ -1,4 +1,4 @@
-"""Calls a kernel that refchip does not bring, so that Paddle moves it to the CPU. Usage: moved_to_host.py eager|static"""
+"""Calls a kernel that refchip lacks, so that Paddle moves it to the CPU. Usage: moved_to_host.py eager|static"""
 
 import os
 import sys

@@ -36,17 +36,17 @@ Input: [
 		Place: Place(refchip:0),
 		Shape: 5, 8,
 		DistAttr: Unknown
-	 ]}),
+	]}),
 ( y , {
 	Name: linear_0.w_0,
 	TensorInfo: [
 		Shape: 8, 16,
-	 ]}), ]
+	]}), ]
 Output: [
 ( out , {
 	TensorInfo: [
 		Shape: 5, 16,
-	 ]}), ] }
+	]}), ] }
 W1121 10:02:57.700000  8192 gpu_context.cc:10] a warning of Paddle's
 I1121 10:06:13.875000  8192 api.cc:36209] diag API kernel key: [refchip, NCHW, float32]
 I1121 10:06:13.876000  8192 kernel_factory.cc:389] missing refchip kernel: diag, expected_kernel_key:(refchip, Undefined(AnyLayout), float32), fallbacking to CPU one!

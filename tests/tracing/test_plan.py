@@ -71,9 +71,16 @@ def test_lists_of_kernels_and_recorded_calls_are_workloads_too(tmp_path: Path) -
     rows = [{"kernel": "diag", "dtype": "float32", "calls": 7}, {"kernel": "scale", "dtype": "float32", "calls": 1}]
     kernels.write_text(json.dumps({"workloads": {"llama": {"rows": rows}}}))
     calls = tmp_path / "calls.txt"
-    calls.write_text('paddle.matmul(Tensor([2, 3],"float32"), Tensor([3, 2],"float32"), )\npaddle.linalg.svd(Tensor([2, 2],"float32"), )\n')
+    calls.write_text(
+        'paddle.matmul(Tensor([2, 3],"float32"), Tensor([3, 2],"float32"), )\n'
+        'paddle.linalg.svd(Tensor([2, 2],"float32"), )\n'
+    )
     workload = read_workloads([kernels, calls])
-    assert {(row.operator, row.calls) for row in plan_rows(workload, OFFER)} == {("diag", 7), ("scale", 1), ("matmul", 1)}
+    assert {(row.operator, row.calls) for row in plan_rows(workload, OFFER)} == {
+        ("diag", 7),
+        ("scale", 1),
+        ("matmul", 1),
+    }
     assert workload.unknown == {"API not in the catalogue: paddle.linalg.svd": 1}
 
 

@@ -48,10 +48,22 @@ Exit codes:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data.")
 @click.option("--backward/--no-backward", default=True, show_default=True, help="Examine gradients too.")
 @click.option("--most", type=click.IntRange(min=1), default=5000, show_default=True, help="Calls to examine.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=1800.0, show_default=True, metavar="S",
-              help="Seconds for the whole descent.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("descent"), show_default=True,
-              metavar="DIR", help="Where the finding and its repro go.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1800.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds for the whole descent.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("descent"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the finding and its repro go.",
+)
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(
@@ -120,7 +132,9 @@ def _descend(request: dict[str, Any], timeout: float) -> tuple[Story, str]:
 def _tell(console: Console, story: Story, broke_off: str, out: Path) -> ExitCode:
     from adapter_conform.jsondata import compact, jsonable
 
-    (out / "descent.json").write_text(compact(jsonable({**vars(story), "broke_off": broke_off})) + "\n", encoding="utf-8")
+    (out / "descent.json").write_text(
+        compact(jsonable({**vars(story), "broke_off": broke_off})) + "\n", encoding="utf-8"
+    )
 
     def say(words: str, style: str = "") -> None:
         console.print(Text(words, style), soft_wrap=True)

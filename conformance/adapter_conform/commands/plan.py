@@ -48,16 +48,31 @@ Exit codes:
     metavar="FILE",
     help="What is to run; may be given several times.",
 )
-@click.option("--sort", type=click.Choice(("time", "calls")), default="time", show_default=True,
-              help="Order of what is lacking; time ties are broken by calls.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Also write the whole plan, both orders in it; `-` for standard output in place of the table.")
+@click.option(
+    "--sort",
+    type=click.Choice(("time", "calls")),
+    default="time",
+    show_default=True,
+    help="Order of what is lacking; time ties are broken by calls.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the whole plan, both orders in it; `-` for standard output in place of the table.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also list the kernels that the plugin has.")
 @click.pass_context
 def command(
-    context: click.Context, plugin: str, workloads: tuple[Path, ...], sort: str, json_file: Path | None, everything: bool
+    context: click.Context,
+    plugin: str,
+    workloads: tuple[Path, ...],
+    sort: str,
+    json_file: Path | None,
+    everything: bool,
 ) -> None:
-    """Says which kernels WORKLOADS need, which of them the plugin has, and which would fall back: what to write next."""
+    """Says which kernels WORKLOADS need, which the plugin has, and which would fall back: what to write next."""
     from adapter_conform.jsondata import compact, jsonable
     from adapter_conform.tracing.gaps import PRESENT, offer_of, plan_rows, plan_summary
     from adapter_conform.tracing.needs import read_workloads
@@ -86,17 +101,17 @@ def _write(path: Path, text: str) -> None:
         raise click.UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _show(
-    console: Console, rows: Sequence[PlanRow], unknown: dict[str, int], plugin: str, everything: bool
-) -> None:
+def _show(console: Console, rows: Sequence[PlanRow], unknown: dict[str, int], plugin: str, everything: bool) -> None:
     lacking = [row for row in rows if row.outcome != "present"]
     shown = list(rows) if everything else lacking
     if shown:
         console.print(_table(shown))
     total, missed = sum(row.calls for row in rows), sum(row.calls for row in lacking)
     console.print(
-        Text(f"{plugin} has {len(rows) - len(lacking)} of {len(rows)} kernels that are needed; "
-             f"{missed} of {total} calls are of one that it lacks"),
+        Text(
+            f"{plugin} has {len(rows) - len(lacking)} of {len(rows)} kernels that are needed; "
+            f"{missed} of {total} calls are of one that it lacks"
+        ),
         soft_wrap=True,
     )
     for reason, calls in sorted(unknown.items(), key=lambda item: -item[1])[:10]:

@@ -56,18 +56,16 @@ def command(context: click.Context, out: Path, top: int, program: tuple[str, ...
         console.print(profile_table(rows, top))
     calls = sum(row.calls for row in rows)
     distinct = len({(row.operator, row.dtype) for row in rows})
-    console.print(
-        Text(f"{out}: {calls} calls of {distinct} kernels, {len(trace.calls)} distinct API calls; the program ended with {status}"),
-        soft_wrap=True,
+    words = (
+        f"{calls} calls of {distinct} kernels, {len(trace.calls)} distinct API calls; the program ended with {status}"
     )
+    console.print(Text(f"{out}: {words}"), soft_wrap=True)
     moved = fallbacks(rows)
     if moved:
         names = ", ".join(f"{row.operator}/{row.dtype} ({row.calls})" for row in moved)
         console.print(Text(f"FELL BACK to another device: {names}", "bold red"), soft_wrap=True)
     if not rows:
-        console.print(
-            Text("No kernel of Paddle was seen. Does the program import paddle, in a Python that reads PYTHONPATH (no -I, -E or -S)?"),
-            soft_wrap=True,
-        )
+        why = "Does the program import paddle, in a Python that reads PYTHONPATH (no -I, -E or -S)?"
+        console.print(Text(f"No kernel of Paddle was seen. {why}"), soft_wrap=True)
     sys.stderr.flush()
     context.exit(status if status or rows else int(ExitCode.INCONCLUSIVE))

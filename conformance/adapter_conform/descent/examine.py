@@ -35,7 +35,9 @@ __all__ = ["Examined", "examine_backward", "examine_forward", "known_line"]
 Array = NDArray[Any]
 RATIO = 10.0
 FLOOR_UNITS = 8.0
-RANDOM = frozenset("dropout uniform rand randn randint normal gaussian multinomial bernoulli randperm".split())
+RANDOM = frozenset(
+    ("dropout", "uniform", "rand", "randn", "randint", "normal", "gaussian", "multinomial", "bernoulli", "randperm")
+)
 
 
 @dataclass

@@ -65,7 +65,8 @@ def run(device, wide):
 found, right = run("{device}", False), run("cpu", True)
 for index, (f, r) in enumerate(zip(found, right)):
     error = np.abs(f - r)
-    print(f"result {{index}}: largest error {{error.max() if error.size else 0:.6g}}, largest element {{np.abs(r).max():.6g}}")
+    worst, largest = (item.max() if item.size else 0.0 for item in (error, np.abs(r)))
+    print(f"result {{index}}: largest error {{worst:.6g}}, largest element {{largest:.6g}}")
     print("device", f.reshape(-1)[:8])
     print("cpu   ", r.reshape(-1)[:8])
 sys.stdout.flush()
@@ -76,7 +77,7 @@ os._exit(0)
 def write_repro(
     folder: Path, session: Session, text: str, direction: str, arrays: Sequence[Array], seen: Examined
 ) -> Path:
-    """Writes ``repro.py`` and ``repro_inputs.npz`` in ``folder``; for a backward call with ``_backward`` in the name."""
+    """Writes ``repro.py`` and ``repro_inputs.npz`` in ``folder``; of a backward call ``repro_backward.py``."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = "repro" if direction == "forward" else "repro_backward"
     values: dict[str, Array] = {}
@@ -84,7 +85,7 @@ def write_repro(
         half = array.dtype in (np.float16, ml_dtypes.bfloat16)
         values[f"in{index}"] = array.astype(np.float32) if half else array  # NumPy's file format has no bfloat16
         values[f"dtype{index}"] = np.asarray(array.dtype.name)
-    np.savez(folder / f"{stem}_inputs.npz", **values)  # type: ignore[arg-type]
+    np.savez(folder / f"{stem}_inputs.npz", **values)
     program = _PROGRAM.format(
         device=session.device,
         call=text.replace("\\", "\\\\").replace('"""', "'''"),

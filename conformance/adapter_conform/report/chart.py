@@ -88,9 +88,11 @@ def error_chart(records: Iterable[Record]) -> Chart:
     for operator, found in ratios.items():
         worst, worst_id, gate = max(found)
         values = sorted(measured[operator]) or [worst]
-        places = [at(_quantile(values, part)) for part in (0.0, 0.25, 0.5, 0.75)]
+        least, quarter, middle, most = (at(_quantile(values, part)) for part in (0.0, 0.25, 0.5, 0.75))
         bars = _bars(values, low, high)
-        rows.append(ChartRow(operator, len(values), worst, worst_id, gate, *places, at(worst), bars))
+        rows.append(
+            ChartRow(operator, len(values), worst, worst_id, gate, least, quarter, middle, most, at(worst), bars)
+        )
     rows.sort(key=lambda row: (-row.worst, row.operator))
     step = max(1, math.ceil((high - low) / 6))
     ticks = [(at(10.0**decade), f"1e{decade}" if decade else "1") for decade in range(low, high + 1, step)]

@@ -1,1 +1,1 @@
-"""What any Paddle program asks of its device: recorded from outside, kernel by kernel, and what a plugin lacks for it."""
+"""What any Paddle program asks of its device: recorded kernel by kernel, and what a plugin lacks for it."""

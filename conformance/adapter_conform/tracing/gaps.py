@@ -20,7 +20,7 @@ declared it, and without Paddle no more can be told."""
 
 @dataclass(frozen=True)
 class Offer:
-    """What a device can run: (operator, dtype) on it, and on the CPU. ``host`` is None where no Paddle could be asked."""
+    """(operator, dtype) of what runs on a device, and on the CPU; ``host`` is None where no Paddle could be asked."""
 
     plugin: str
     device: frozenset[tuple[str, str]]
@@ -81,7 +81,12 @@ def plan_rows(workload: Workload, offer: Offer) -> list[PlanRow]:
     """A row for each needed kernel: what is lacking first, each part by time and then by calls, most first."""
     rows = [
         PlanRow(
-            "|".join(need.names), need.dtype, need.calls, need.seconds, _outcome(need, offer), tuple(sorted(need.workloads))
+            "|".join(need.names),
+            need.dtype,
+            need.calls,
+            need.seconds,
+            _outcome(need, offer),
+            tuple(sorted(need.workloads)),
         )
         for need in workload.needs.values()
     ]

@@ -24,6 +24,8 @@ from adapter_conform.tracing.record import Trace
 
 __all__ = ["record"]
 
+_MIN_LEVEL = "GLOG_minloglevel"
+
 
 def record(command: Sequence[str], notify: Callable[[str], None] = lambda _: None) -> tuple[Trace, int]:
     """Runs ``command`` and gives what it asked of Paddle, with its exit status (128 + n where signal n ended it).
@@ -42,7 +44,11 @@ def record(command: Sequence[str], notify: Callable[[str], None] = lambda _: Non
     with tempfile.TemporaryDirectory(prefix="adapter-trace-") as folder:
         began = time.monotonic()
         status, reader = _run(command, folder, trace)
-        trace.header |= {"elapsed_s": round(time.monotonic() - began, 3), "paddle": reader.paddle, "exit_status": status}
+        trace.header |= {
+            "elapsed_s": round(time.monotonic() - began, 3),
+            "paddle": reader.paddle,
+            "exit_status": status,
+        }
         trace.calls = _calls_of(Path(folder), notify)
     trace.header["devices"] = sorted(reader.devices)
     return trace, status
@@ -50,7 +56,7 @@ def record(command: Sequence[str], notify: Callable[[str], None] = lambda _: Non
 
 def _run(command: Sequence[str], folder: str, trace: Trace) -> tuple[int, LogReader]:
     out, err = _Outlet(sys.stdout), _Outlet(sys.stderr)
-    wanted_level = os.environ.get("GLOG_minloglevel", "0")
+    wanted_level = os.environ.get(_MIN_LEVEL, "0")
     programs = ProgramReader(out.line)
     reader = LogReader(trace, err.line, int(wanted_level) if wanted_level.isdigit() else 0)
     try:
@@ -83,7 +89,7 @@ def _environment(own: Mapping[str, str], folder: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "ADAPTER_TRACE_DIR": folder,
         "GLOG_logtostderr": "1",
-        "GLOG_minloglevel": "0",
+        _MIN_LEVEL: "0",
         "PYTHONUNBUFFERED": "1",  # a pipe would keep the program's words back
     }
 

@@ -28,7 +28,9 @@ from adapter_conform.tracing.record import KernelUse, Trace
 __all__ = ["CONSTANTS", "MARK", "LogReader"]
 
 MARK = "\x1eadapter-trace "
-_OURS = frozenset(("dygraph_functions", "nodes", "kernel_factory", "phi_kernel_instruction", "pir_interpreter", "utils"))
+_OURS = frozenset(
+    ("dygraph_functions", "nodes", "kernel_factory", "phi_kernel_instruction", "pir_interpreter", "utils")
+)
 """Modules of Paddle whose log is switched on, besides those with "api" in their name."""
 _PREFIX = re.compile(r"[IWEF](\d{4}) (\d\d):(\d\d):(\d\d)\.(\d{6})\s+(\d+) (\w+)\.\w+:\d+\] ?(.*)", re.DOTALL)
 _LEVEL = {"I": 0, "W": 1, "E": 2, "F": 3}
@@ -41,8 +43,16 @@ _STEP = re.compile(r"begin: RunInstructionBase OP id:(\d+) name:(\S+)")
 _OPERANDS = re.compile(r"Before: Place\((\w+)[^)]*\) Op\(([\w.]+)\), inputs:\{(.*?)\}, outputs:")
 _DIM = re.compile(r"dim=([\d, ]*);")
 _DTYPE = re.compile(r"dtype=(\w+);")
-_C_TYPES = {"float": "float32", "double": "float64", "int": "int32", "int64_t": "int64", "uint8_t": "uint8",
-            "int8_t": "int8", "int16_t": "int16", "::phi::dtype::float16": "float16"}
+_C_TYPES = {
+    "float": "float32",
+    "double": "float64",
+    "int": "int32",
+    "int64_t": "int64",
+    "uint8_t": "uint8",
+    "int8_t": "int8",
+    "int16_t": "int16",
+    "::phi::dtype::float16": "float16",
+}
 _ATTRIBUTE = re.compile(r'^\t"([^"]+)"')
 CONSTANTS = frozenset(("full", "full_int_array", "assign_value", "assign_raw", "data", "feed", "fetch", "shadow_feed"))
 """What Paddle itself computes on the host in static programs: no input, or no computation."""
@@ -87,7 +97,7 @@ class LogReader:
     def line(self, text: str) -> None:
         """One line, without its end."""
         if text.startswith(MARK):
-            self._mark(json.loads(text[len(MARK):]))
+            self._mark(json.loads(text[len(MARK) :]))
             return
         match = _PREFIX.match(text)
         if match is None:
@@ -129,18 +139,18 @@ class LogReader:
                 call.shapes, self._pending = self._pending, None
             self._calls[self._thread] = call
         elif match := _MISSING.search(message):
-            if call := self._calls.get(self._thread):
-                call.backend = "cpu"
+            if missed := self._calls.get(self._thread):
+                missed.backend = "cpu"
         elif match := _KERNEL.search(message):
             self._section = "kernel"
-            if call := self._calls.get(self._thread):
-                call.operator, call.began = _plain(match[1]), self._time
+            if started := self._calls.get(self._thread):
+                started.operator, started.began = _plain(match[1]), self._time
         elif match := _BEGIN.search(message):
             self._begin_static(match[1], match[2].lower())
         elif _END.search(message):
-            call = self._calls.get(self._thread)
-            if call is not None and call.mode == "static" and call.began is not None:
-                call.seconds = _elapsed(call.began, self._time)
+            running = self._calls.get(self._thread)
+            if running is not None and running.mode == "static" and running.began is not None:
+                running.seconds = _elapsed(running.began, self._time)
                 self._finish(self._thread)
 
     def _continues(self, text: str) -> bool:
@@ -166,9 +176,9 @@ class LogReader:
                 call.attributes.append(match[1])
         elif text.startswith("\t\tShape: "):
             if self._section == "ahead" and self._pending is not None:
-                self._pending.append(_shape(text[len("\t\tShape: "):]))
+                self._pending.append(_shape(text[len("\t\tShape: ") :]))
             elif self._section == "input" and call is not None:
-                call.shapes.append(_shape(text[len("\t\tShape: "):]))
+                call.shapes.append(_shape(text[len("\t\tShape: ") :]))
         return bool(_CONTINUED.match(text))
 
     def _begin_static(self, operator: str, place: str) -> None:
@@ -176,8 +186,15 @@ class LogReader:
         step, name = self._steps.get(self._thread, (-1, ""))
         of, shapes, dtype = self._operands.get(self._thread, ("", [], ""))
         self.devices.add(place)
-        call = _Call(_plain(operator), _C_TYPES.get(dtype, dtype or "unknown"), place, place, "static",
-                     self._phase_of(operator), began=self._time)
+        call = _Call(
+            _plain(operator),
+            _C_TYPES.get(dtype, dtype or "unknown"),
+            place,
+            place,
+            "static",
+            self._phase_of(operator),
+            began=self._time,
+        )
         if name.rpartition(".")[2] == operator:
             call.instruction = Instruction(step, name, tuple(sorted(shapes)))
             call.shapes = sorted(shapes) if of == name else []
@@ -195,8 +212,16 @@ class LogReader:
             calls, seconds = self._static.get(key, (0, 0.0))
             self._static[key] = (calls + 1, seconds + (call.seconds or 0.0))
         else:
-            shapes, attributes = tuple(call.shapes), tuple(call.attributes)
-            use = KernelUse(call.operator, call.dtype, call.phase, call.mode, call.backend, call.wanted, shapes, attributes)
+            use = KernelUse(
+                call.operator,
+                call.dtype,
+                call.phase,
+                call.mode,
+                call.backend,
+                call.wanted,
+                tuple(call.shapes),
+                tuple(call.attributes),
+            )
             self._trace.count(use, call.seconds)
 
     def _settle(self, find: Callable[[Instruction], StaticKernel | None]) -> None:
@@ -204,11 +229,13 @@ class LogReader:
         device = next((name for name in sorted(self.devices) if name != "cpu"), "cpu")
         for (instruction, operator, dtype, phase, backend), (calls, seconds) in self._static.items():
             kernel = find(instruction)
-            shapes, attributes = instruction.shapes, ()
+            shapes: tuple[tuple[int, ...], ...] = instruction.shapes
+            attributes: tuple[str, ...] = ()
+            owner = device
             if kernel is not None:
                 operator, dtype, shapes, attributes = kernel.operator, kernel.dtype, kernel.shapes, kernel.attributes
-                device = kernel.device
-            wanted = backend if operator in CONSTANTS or backend != "cpu" else device
+                owner = kernel.device
+            wanted = backend if operator in CONSTANTS or backend != "cpu" else owner
             use = KernelUse(operator, dtype, phase, "static", backend, wanted, shapes, attributes)
             self._trace.count_many(use, calls, seconds)
 
@@ -231,7 +258,8 @@ def _elapsed(began: float, ended: float) -> float:
 
 
 _CONTINUED = re.compile(
-    r"\s*$|=====+|[\[\]{}(),\s]*$|\t|\( \w+ , |[\]}], ?$|\"(?:output|attribute)\":\[|\]\}$|API_Name: |Forward Debug Info|"
-    r"Backward Debug Info|(?:Input|Output): \[|done: RunInstructionBase|begin: RunInstructionBase|Before: |After: |"
-    r"value -> var_name|0x[0-9a-f]+ -> |\s*\}\)?[,\] })]*|\}\]?\)"
+    r"\s*$|=====+|[\[\]{}(),\s]*$|\t|\( \w+ , |[\]}], ?$|\"(?:output|attribute)\":\[|\]\}$|API_Name: |"
+    r"Forward Debug Info|Backward Debug Info|(?:Input|Output): \[|done: RunInstructionBase|begin: RunInstructionBase|"
+    r"Before: |After: |value -> var_name|0x[0-9a-f]+ -> |\s*\}\)?[,\] })]*|\}\]?\)"
 )
+"""Lines that a message of Paddle's goes on with."""

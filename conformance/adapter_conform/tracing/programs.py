@@ -59,7 +59,7 @@ _OP_NAME = re.compile(r'op_name:"([^"]+)"')
 _TENSOR = re.compile(r"tensor<([^<>]*)>")
 _SPLIT = re.compile(r",(?=\w+:)")
 _INTERNAL = frozenset(
-    "kernel_key kernel_name op_name origin_id stop_gradient struct_name is_inplace place op_callstack".split()
+    ("kernel_key", "kernel_name", "op_name", "origin_id", "stop_gradient", "struct_name", "is_inplace", "place")
 )
 
 
@@ -118,11 +118,11 @@ class ProgramReader:
         """Ends the network that is being read."""
         if not self._lines:
             return
-        device = next((kernel.backend for _, kernel in self._lines if kernel.backend not in ("cpu", "undefined")), "cpu")
+        device = next(
+            (kernel.backend for _, kernel in self._lines if kernel.backend not in ("cpu", "undefined")), "cpu"
+        )
         for index, (name, kernel) in enumerate(self._lines):
-            full = StaticKernel(
-                kernel.operator, kernel.dtype, kernel.backend, kernel.shapes, kernel.attributes, device
-            )
+            full = StaticKernel(kernel.operator, kernel.dtype, kernel.backend, kernel.shapes, kernel.attributes, device)
             if full not in self._known[index, name]:
                 self._known[index, name].append(full)
         self.programs += 1

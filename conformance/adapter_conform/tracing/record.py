@@ -70,7 +70,6 @@ class Trace:
             amount.seconds += seconds
             amount.timed += 1
 
-
     def count_many(self, use: KernelUse, calls: int, seconds: float) -> None:
         """``calls`` calls that took ``seconds`` together."""
         amount = self.kernels.setdefault(use, Amount())
@@ -118,17 +117,23 @@ def read_trace(path: Path) -> Trace:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageProblem(f"trace {path} cannot be read: {error}") from error
     if not lines or not is_trace(lines[0]):
-        raise UsageProblem(f"{path} is no trace: its first line does not say {FORMAT!r}. Make one with "
-                           "`adapter-conform trace --out FILE -- python program.py`.")
+        raise UsageProblem(
+            f"{path} is no trace: its first line does not say {FORMAT!r}. Make one with "
+            "`adapter-conform trace --out FILE -- python program.py`."
+        )
     trace = Trace()
     for number, line in enumerate(lines, start=1):
         try:
             _take(trace, json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageProblem(f"{path}:{number}: no line of a trace ({type(error).__name__}: {error}). "
-                               "Was the file cut off? Record it again.") from error
+            raise UsageProblem(
+                f"{path}:{number}: no line of a trace ({type(error).__name__}: {error}). "
+                "Was the file cut off? Record it again."
+            ) from error
     if trace.header["version"] != VERSION:
-        raise UsageProblem(f"{path} has version {trace.header['version']} of the trace format; this is version {VERSION}.")
+        raise UsageProblem(
+            f"{path} has version {trace.header['version']} of the trace format; this is version {VERSION}."
+        )
     return trace
 
 
@@ -138,9 +143,10 @@ def _take(trace: Trace, row: Mapping[str, Any]) -> None:
     elif "call" in row:
         trace.calls[row["call"]] = int(row["calls"])
     else:
-        use = KernelUse(
-            *(str(row[name]) for name in ("kernel", "dtype", "phase", "mode", "backend", "wanted")),
-            shapes=tuple(tuple(int(side) for side in shape) for shape in row["shapes"]),
-            attributes=tuple(str(item) for item in row["attributes"]),
+        operator, dtype, phase, mode, backend, wanted = (
+            str(row[name]) for name in ("kernel", "dtype", "phase", "mode", "backend", "wanted")
         )
+        shapes = tuple(tuple(int(side) for side in shape) for shape in row["shapes"])
+        attributes = tuple(str(item) for item in row["attributes"])
+        use = KernelUse(operator, dtype, phase, mode, backend, wanted, shapes, attributes)
         trace.kernels[use] = Amount(int(row["calls"]), float(row["seconds"]), int(row["timed"]))

@@ -160,6 +160,8 @@ _unary("rsqrt Tensor.rsqrt", "rsqrt", POSITIVE)
 _unary("nn.functional.sigmoid", "sigmoid")
 _unary("nn.functional.silu", "silu")
 _unary("nn.functional.log_sigmoid", "logsigmoid")
+_unary("nn.functional.relu", "relu")
+_unary("square Tensor.square", "square")
 _unary("isnan Tensor.isnan", "isnan", among(np.nan))
 _unary("Tensor.clone assign", "assign")
 add("Tensor.__neg__", "scale", signature("x"), lambda a: -a.x)
@@ -193,7 +195,7 @@ def _cast(a: Arguments) -> Operand:
 
 def _own_dtype(a: Arguments) -> bool:
     """Paddle then returns the tensor itself."""
-    return dtype_name(a.dtype, a.x.dtype) == a.x.dtype
+    return bool(dtype_name(a.dtype, a.x.dtype) == a.x.dtype)
 
 
 def _cast_or_itself(a: Arguments) -> Operand:

@@ -29,7 +29,7 @@ def _sum(a: Arguments, alpha: float) -> Tracked:
         return total
     if a.bias is not None:
         total = total + a.bias
-    residual = a.residual.reshape(*a.x.shape)  # the same elements in other axes will do
+    residual: Tracked = a.residual.reshape(*a.x.shape)  # the same elements in other axes will do
     return total + (residual if alpha == 1 else residual * float(np.float32(alpha)))
 
 
@@ -81,9 +81,7 @@ _QUANT = {"quant_scale": -1, "quant_round_type": 0, "quant_max_bound": 0, "quant
 add(
     "incubate.nn.functional.fused_rms_norm",
     "fused_rms_norm_quant",
-    signature(
-        "x", "norm_weight", "norm_bias", "epsilon", "begin_norm_axis", bias=None, residual=None, **_QUANT
-    ),
+    signature("x", "norm_weight", "norm_bias", "epsilon", "begin_norm_axis", bias=None, residual=None, **_QUANT),
     lambda a: _norm_results(_normalised(_sum(a, 1.0), a, False), _sum(a, 1.0), a),
     kernels="fused_rms_norm_quant|rms_norm",
     fills=_fitting,
@@ -108,7 +106,15 @@ add(
     "incubate.nn.functional.fused_layer_norm",
     "fused_bias_residual_layernorm",
     signature(
-        "x", "norm_weight", "norm_bias", "epsilon", residual_alpha=1.0, begin_norm_axis=1, bias=None, residual=None, **_QUANT
+        "x",
+        "norm_weight",
+        "norm_bias",
+        "epsilon",
+        residual_alpha=1.0,
+        begin_norm_axis=1,
+        bias=None,
+        residual=None,
+        **_QUANT,
     ),
     _layer_norm,
     fills=_same_rows,
@@ -133,7 +139,14 @@ add(
     "incubate.nn.functional.fused_bias_act",
     "fused_bias_act",
     signature(
-        "x", bias=None, dequant_scales=None, shift=None, smooth=None, act_method="gelu", compute_dtype="default", **_QUANT
+        "x",
+        bias=None,
+        dequant_scales=None,
+        shift=None,
+        smooth=None,
+        act_method="gelu",
+        compute_dtype="default",
+        **_QUANT,
     ),
     _activated,
     fills=_plain_activation,
@@ -156,7 +169,7 @@ add(
 )
 
 
-# ---- quantized weights: a device lays them out as it likes, so they are always made on the device itself --------------
+# ---- quantized weights: a device lays them out as it likes, so they are always made on the device itself ------------
 
 
 def _round_trip(function: Any, args: list[Any], kwargs: dict[str, Any], a: Arguments) -> Any:
@@ -217,7 +230,7 @@ add(
 )
 
 
-# ---- padded sequences -------------------------------------------------------------------------------------------------
+# ---- padded sequences -----------------------------------------------------------------------------------------------
 
 
 def _padded_fills(a: Arguments) -> dict[str, Fill]:

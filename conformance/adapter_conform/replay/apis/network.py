@@ -71,21 +71,22 @@ def _swiglu(a: Arguments) -> Operand:
     return catalogued("swiglu", *([a.x] if a.y is None else [a.x, a.y]))
 
 
-add("incubate.nn.functional.swiglu", "swiglu", signature("x", y=None, name=None), _swiglu)
+add("incubate.nn.functional.swiglu nn.functional.swiglu", "swiglu", signature("x", y=None, name=None), _swiglu)
 
 
 def _entropy_fills(a: Arguments) -> dict[str, Fill]:
     """Labels below the number of classes. None is the ignored one: recorded runs mask afterwards."""
-    plain = a.weight is None and not a.soft_label and a.use_softmax and a.reduction == "none"
+    plain = a.weight is None and not a.soft_label and a.use_softmax and a.reduction in ("none", "mean")
     if not plain or a.axis != -1 or a.label_smoothing:
-        raise Refusal("cross_entropy with weights, soft labels, smoothing or a reduction")
+        raise Refusal("cross_entropy with weights, soft labels, smoothing or a sum")
     return {"label": index(shape_of(a.input)[-1])}
 
 
 def _entropy_also(a: Arguments) -> list[Kernel]:
     """Paddle blanks ignored labels first."""
     own = a.label.dtype
-    return [kernel("not_equal", own), kernel("full", own), kernel("cast", "bool"), kernel("multiply", own)]
+    needed = [kernel("not_equal", own), kernel("full", own), kernel("cast", "bool"), kernel("multiply", own)]
+    return needed if a.reduction == "none" else [*needed, kernel("mean_all|mean", a.input.dtype)]
 
 
 def _entropy(a: Arguments) -> Operand:
@@ -95,6 +96,8 @@ def _entropy(a: Arguments) -> Operand:
     picked = label if keeps else label[..., None]
     shifted = x - bounds.amax(x, (x.ndim - 1,), True)
     loss = bounds.log(bounds.total(bounds.exp(shifted), (x.ndim - 1,), True)) - bounds.argselect(shifted, picked, -1)
+    if a.reduction == "mean":
+        return bounds.mean(loss.stored())
     return loss if keeps else move(lambda v: v[..., 0], loss)
 
 
@@ -258,3 +261,24 @@ add(
     kernels=lambda a: [kernel("flashmask_attention", a.query.dtype)],
     fills=_flashmask_fills,
 )
+
+
+def _layer_norm_fills(a: Arguments) -> dict[str, Fill]:
+    if a.weight is None or a.bias is None:
+        raise Refusal("layer_norm without weight or bias")
+    return {}
+
+
+add(
+    "nn.functional.layer_norm",
+    "layer_norm",
+    signature("x", "normalized_shape", weight=None, bias=None, epsilon=1e-5, name=None),
+    lambda a: catalogued(
+        "layer_norm", a.x, a.weight, a.bias, normalized_shape=_axes_list(a.normalized_shape), epsilon=a.epsilon
+    ),
+    fills=_layer_norm_fills,
+)
+
+
+def _axes_list(sides: Any) -> list[int]:
+    return [int(side) for side in np.asarray(sides).reshape(-1)]

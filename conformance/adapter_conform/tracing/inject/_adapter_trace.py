@@ -41,13 +41,26 @@ _PUBLIC = (
     "paddle.incubate.nn.functional",
 )
 _OPERATORS = (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv mod pow rpow matmul neg eq ne lt le gt ge and or xor invert "
-    "getitem setitem"
-).split()
+    *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "mod", "pow", "rpow", "matmul"),
+    *("neg", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "invert", "getitem", "setitem"),
+)
 _CREATION = frozenset(("zeros", "ones", "full", "arange"))
 _NOT_CALLS = frozenset(
-    "to_tensor save load grad no_grad is_tensor is_grad_enabled set_grad_enabled summary flops in_dynamic_mode "
-    "set_printoptions is_complex is_floating_point is_integer is_empty rank numel".split()
+    (
+        *(
+            "to_tensor",
+            "save",
+            "load",
+            "grad",
+            "no_grad",
+            "is_tensor",
+            "is_grad_enabled",
+            "set_grad_enabled",
+            "summary",
+        ),
+        *("flops", "in_dynamic_mode", "set_printoptions", "is_complex", "is_floating_point", "is_integer", "is_empty"),
+        *("rank", "numel"),
+    )
 )
 """Not kernels of a device, or not judged by their result."""
 
@@ -142,12 +155,16 @@ def wrap_calls(paddle: Any, wrap: Callable[[Function, str, bool], Function]) -> 
 
     ``api`` is its name, e.g. ``"paddle.Tensor.__add__"``; ``creates``: it makes a tensor from numbers alone.
     """
+    replaced: dict[int, tuple[Function, Function]] = {}
     for module_name in _PUBLIC:
         module = sys.modules.get(module_name)
         for name in getattr(module, "__all__", ()) if module is not None else ():
             function = getattr(module, name, None)
             if callable(function) and not isinstance(function, type) and name not in _NOT_CALLS:
-                setattr(module, name, wrap(function, f"{module_name}.{name}", name in _CREATION))
+                wrapped = wrap(function, f"{module_name}.{name}", name in _CREATION)
+                setattr(module, name, wrapped)
+                replaced[id(function)] = function, wrapped
+    _replace_in_layers(replaced)
     methods = set(paddle.tensor.tensor_method_func) - _NOT_CALLS
     methods |= {f"__{name}__" for name in _OPERATORS} | {"astype", "item", "tolist", "clone", "detach"}
     for owner in (paddle.Tensor, paddle.pir.Value):
@@ -155,6 +172,15 @@ def wrap_calls(paddle: Any, wrap: Callable[[Function, str, bool], Function]) -> 
             function = getattr(owner, name, None)
             if callable(function):
                 setattr(owner, name, wrap(function, f"paddle.Tensor.{name}", False))
+
+
+def _replace_in_layers(replaced: dict[int, tuple[Function, Function]]) -> None:
+    """Paddle's layers have imported some functions by name."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("paddle.nn.layer.", "paddle.incubate.nn.layer.")):
+            for attribute, value in list(vars(module).items()):
+                if id(value) in replaced:
+                    setattr(module, attribute, replaced[id(value)][1])
 
 
 def _recorded(function: Function, api: str, creates: bool) -> Function:
@@ -179,9 +205,7 @@ class _Unwritable(Exception):
     """An argument that a line cannot hold."""
 
 
-def line_of(
-    api: str, args: Sequence[Any], kwargs: Mapping[str, Any], creates: bool
-) -> tuple[str | None, list[Any]]:
+def line_of(api: str, args: Sequence[Any], kwargs: Mapping[str, Any], creates: bool) -> tuple[str | None, list[Any]]:
     """The call as a line that ``adapter-conform --replay`` reads, None where it has no such form, and its tensors."""
     found: list[Any] = []
     try:

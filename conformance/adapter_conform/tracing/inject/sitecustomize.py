@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 
-import _adapter_trace
+import _adapter_trace  # type: ignore[import-not-found]  # beside this file, which is on the path by itself
 
 _adapter_trace.install()
 _HERE = os.path.dirname(os.path.abspath(__file__))
