@@ -146,7 +146,7 @@ def _tell(console: Console, story: Story, broke_off: str, out: Path) -> ExitCode
         say(f"call {found.index}, {found.direction}: {found.call}", "bold red")
         say(f"operator: {names}")
         say(f"{found.state}: {found.message}")
-    say(f"repro: {os.path.relpath(found.repro)}")
+        say(f"repro: {os.path.relpath(found.repro)}")
         return ExitCode.NOT_CONFORMANT
     if broke_off:
         say(f"{broke_off}. The last call was {story.last_started or '(none)'}", "bold yellow")
