@@ -54,6 +54,23 @@ I1121 10:06:13.877000  8192 api.cc:36216] diag kernel: {"input":[
 ]}
 """  # noqa: E501
 
+PADDLE_3_0 = """\
+I1121 11:00:47.885712 20602 dygraph_functions.cc:87712] Running C++ API: matmul
+I1121 11:00:47.885769 20602 dygraph_functions.cc:87726] { Input: [
+( x , [{Name: generated_tensor_0, Initialized: 1, Ptr: 0x55e8,TensorInfo: [ Type: DenseTensor, Dtype: float32, Place: Place(cpu), Shape: 5, 8, DistAttr: Unknown ]}]),
+I1121 11:00:47.885802 20602 api.cc:130438] matmul API kernel key: [CPU, NCHW, float32]
+I1121 11:00:47.885821 20602 api.cc:130445] matmul kernel: {"input":["CPU, NCHW, float32","CPU, NCHW, float32"],"output":["CPU, NCHW, float32"],"attribute":["bool","bool"]}
+I1121 11:00:47.885921 20602 dygraph_functions.cc:87797] Finish AD API: matmul
+I1121 11:00:47.935353 20602 dygraph_functions.cc:87814] { Input: [
+( x , [{Name: generated_tensor_0, Initialized: 1, Ptr: 0x55e8,TensorInfo: [ Type: DenseTensor, Dtype: float32, Place: Place(cpu), Shape: 5, 8, DistAttr: Unknown ]}]),
+( y , [{Name: linear_0.w_0, Initialized: 1, Ptr: 0x55e8,TensorInfo: [ Type: DenseTensor, Dtype: float32, Place: Place(cpu), Shape: 8, 16, DistAttr: Unknown ]}]), ]
+ Output: [
+( out , [{Name: None, Initialized: 1, Ptr: 0x55e9,TensorInfo: [ Type: DenseTensor, Dtype: float32, Place: Place(cpu), Shape: 5, 16, DistAttr: Unknown ]}]), ] }
+I1121 11:00:47.935380 20602 dygraph_functions.cc:83551] Running C++ API: add
+I1121 11:00:47.935405 20602 dygraph_functions.cc:83565] { Input: [
+( x , [{Name: None, Initialized: 1, Ptr: 0x55e9,TensorInfo: [ Type: DenseTensor, Dtype: float32, Place: Place(cpu), Shape: 5, 16, DistAttr: Unknown ]}]), ] }
+"""  # noqa: E501
+
 STATIC = """\
 I1121 10:01:18.435544  4449 pir_interpreter.cc:1947]
 begin: RunInstructionBase OP id:0 name:pd_op.matmul type:kGpuAsync runs on MainThread
@@ -113,6 +130,15 @@ def test_an_eager_call_with_its_shapes_time_and_attributes() -> None:
     assert (amount.calls, amount.timed) == (1, 1)
     assert abs(amount.seconds - 40e-6) < 1e-9
     assert err == ["the program's own words", "W1121 10:02:57.700000  8192 gpu_context.cc:10] a warning of Paddle's"]
+
+
+def test_the_log_of_paddle_3_0_says_the_same_in_other_words() -> None:
+    """Operands are told ahead of the call too, attributes stand in one line."""
+    trace, err, _ = read(PADDLE_3_0)
+    use = KernelUse("matmul", "float32", "forward", "eager", "cpu", "cpu", ((5, 8), (8, 16)), ("bool", "bool"))
+    assert list(trace.kernels) == [use]
+    assert abs(trace.kernels[use].seconds - 100e-6) < 1e-9
+    assert err == []
 
 
 def test_a_missing_kernel_is_a_fallback() -> None:

@@ -37,7 +37,7 @@ _LEVEL = {"I": 0, "W": 1, "E": 2, "F": 3}
 _KEY = re.compile(r"(\w+) API kernel key: \[([^,]+), [^,]+, ([\w:]+)\]")
 _MISSING = re.compile(r"missing (\w+) kernel: (\w+), .*fallbacking to CPU one")
 _KERNEL = re.compile(r'(\w+) kernel: \{"input"')
-_BEGIN = re.compile(r"Begin run op (?:\w+\.)?(\w+) kernel in Place\((\w+)")
+_BEGIN = re.compile(r"Begin run op (?:\w+\.)?(\w+) kernel(?: in Place\((\w+)|\.)")
 _END = re.compile(r"End run op (?:\w+\.)?(\w+) kernel")
 _STEP = re.compile(r"begin: RunInstructionBase OP id:(\d+) name:(\S+)")
 _OPERANDS = re.compile(r"Before: Place\((\w+)[^)]*\) Op\(([\w.]+)\), inputs:\{(.*?)\}, outputs:")
@@ -53,6 +53,8 @@ _C_TYPES = {
     "int16_t": "int16",
     "::phi::dtype::float16": "float16",
 }
+_INLINE_ATTRIBUTES = re.compile(r'"attribute":\[([^\]]*)\]\}')
+_INLINE_SHAPE = re.compile(r"\s?\( \w+ , \[\{Name: .*?Shape: ([\d, ]*), DistAttr")
 _ATTRIBUTE = re.compile(r'^\t"([^"]+)"')
 CONSTANTS = frozenset(("full", "full_int_array", "assign_value", "assign_raw", "data", "feed", "fetch", "shadow_feed"))
 """What Paddle itself computes on the host in static programs: no input, or no computation."""
@@ -87,8 +89,9 @@ class LogReader:
         self._phase = "forward"
         self._calls: dict[int, _Call] = {}
         self._steps: dict[int, tuple[int, str]] = {}
-        self._operands: dict[int, tuple[str, list[tuple[int, ...]], str]] = {}
+        self._operands: dict[int, tuple[str, list[tuple[int, ...]], str, str]] = {}
         self._section = ""
+        self._ended: dict[int, bool] = {}
         self._pending: list[tuple[int, ...]] | None = None
         self._static: dict[tuple[Instruction, str, str, str, str], tuple[int, float]] = {}
         self.paddle = ""
@@ -127,15 +130,22 @@ class LogReader:
             self._phase = str(event["phase"])
 
     def _message(self, message: str) -> None:
-        if self._module == "nodes" and message.startswith("{ Input: ["):  # of a gradient: told ahead of its kernel
-            self._section, self._pending = "ahead", []
+        if message.startswith("{ Input: ["):
+            if self._module == "nodes":  # operands of a gradient are told ahead of its kernel
+                self._section, self._pending = "ahead", []
+                self._ended.pop(self._thread, None)
+            else:
+                self._open_input()
+        elif "Finish AD API" in message:  # Paddle before 3.3
+            self._end_eager()
         elif match := _KEY.search(message):
             self._finish(self._thread)
             name, backend, dtype = match.groups()
             place = backend.lower()
             self.devices.add(place)
+            self._ended.pop(self._thread, None)
             call = _Call(_plain(name), dtype, place, place, "eager", self._phase_of(name))
-            if self._pending is not None:
+            if self._pending is not None and call.phase == "backward":
                 call.shapes, self._pending = self._pending, None
             self._calls[self._thread] = call
         elif match := _MISSING.search(message):
@@ -145,8 +155,10 @@ class LogReader:
             self._section = "kernel"
             if started := self._calls.get(self._thread):
                 started.operator, started.began = _plain(match[1]), self._time
+                if inline := _INLINE_ATTRIBUTES.search(message):  # Paddle before 3.3
+                    started.attributes = [word.strip('" ') for word in inline[1].split(",") if word]
         elif match := _BEGIN.search(message):
-            self._begin_static(match[1], match[2].lower())
+            self._begin_static(match[1], (match[2] or "").lower())
         elif _END.search(message):
             running = self._calls.get(self._thread)
             if running is not None and running.mode == "static" and running.began is not None:
@@ -157,8 +169,7 @@ class LogReader:
         """Whether ``text`` is a further line of the message before it."""
         call = self._calls.get(self._thread)
         if "Finish_C++_API" in text:
-            if call is not None and call.mode == "eager" and call.began is not None and call.seconds is None:
-                call.seconds = _elapsed(call.began, self._time)
+            self._end_eager()
             return True
         if match := _STEP.match(text):
             self._steps[self._thread] = int(match[1]), match[2]
@@ -166,25 +177,45 @@ class LogReader:
         if match := _OPERANDS.match(text):
             shapes = [_shape(dim) for dim in _DIM.findall(match[3])]
             dtypes = _DTYPE.findall(match[3])
-            self._operands[self._thread] = match[2], shapes, dtypes[0] if dtypes else ""
+            self._operands[self._thread] = match[2], shapes, dtypes[0] if dtypes else "", match[1].lower()
             return True
-        if text.startswith(("Input: [", "Output: [")):
-            self._section = "input" if text.startswith("I") else "output"
+        if text.lstrip().startswith(("Input: [", "Output: [")):
+            if text.lstrip().startswith("I"):
+                self._open_input()
+            else:
+                self._section = "output"
             return True
         if self._section == "kernel":
             if (match := _ATTRIBUTE.match(text)) and call is not None:
                 call.attributes.append(match[1])
+        elif match := _INLINE_SHAPE.match(text):
+            self._add_shape(_shape(match[1]))
         elif text.startswith("\t\tShape: "):
-            if self._section == "ahead" and self._pending is not None:
-                self._pending.append(_shape(text[len("\t\tShape: ") :]))
-            elif self._section == "input" and call is not None:
-                call.shapes.append(_shape(text[len("\t\tShape: ") :]))
+            self._add_shape(_shape(text[len("\t\tShape: ") :]))
         return bool(_CONTINUED.match(text))
+
+    def _open_input(self) -> None:
+        """Operands follow. Those of an eager call are told once it has ended; Paddle before 3.3 tells them ahead too."""
+        self._section = "input" if self._ended.pop(self._thread, False) else "other"
+
+    def _add_shape(self, shape: tuple[int, ...]) -> None:
+        call = self._calls.get(self._thread)
+        if self._section == "ahead" and self._pending is not None:
+            self._pending.append(shape)
+        elif self._section == "input" and call is not None and call.mode == "eager":
+            call.shapes.append(shape)
+
+    def _end_eager(self) -> None:
+        self._ended[self._thread] = True
+        call = self._calls.get(self._thread)
+        if call is not None and call.mode == "eager" and call.began is not None and call.seconds is None:
+            call.seconds = _elapsed(call.began, self._time)
 
     def _begin_static(self, operator: str, place: str) -> None:
         self._finish(self._thread)
         step, name = self._steps.get(self._thread, (-1, ""))
-        of, shapes, dtype = self._operands.get(self._thread, ("", [], ""))
+        of, shapes, dtype, told_place = self._operands.get(self._thread, ("", [], "", "cpu"))
+        place = place or told_place
         self.devices.add(place)
         call = _Call(
             _plain(operator),
@@ -258,8 +289,8 @@ def _elapsed(began: float, ended: float) -> float:
 
 
 _CONTINUED = re.compile(
-    r"\s*$|=====+|[\[\]{}(),\s]*$|\t|\( \w+ , |[\]}], ?$|\"(?:output|attribute)\":\[|\]\}$|API_Name: |"
-    r"Forward Debug Info|Backward Debug Info|(?:Input|Output): \[|done: RunInstructionBase|begin: RunInstructionBase|"
+    r"\s*$|=====+|[\[\]{}(),\s]*$|\t|\s?\( \w+ , |[\]}], ?$|\"(?:output|attribute)\":\[|\]\}$|API_Name: |"
+    r"Forward Debug Info|Backward Debug Info|\s?(?:Input|Output): \[|done: RunInstructionBase|begin: RunInstructionBase|"
     r"Before: |After: |value -> var_name|0x[0-9a-f]+ -> |\s*\}\)?[,\] })]*|\}\]?\)"
 )
 """Lines that a message of Paddle's goes on with."""

@@ -100,7 +100,7 @@ def _begin(paddle: Any) -> None:
     _mark_phases(paddle)
     _record_calls(paddle)
     _write({"event": "paddle", "version": paddle.__version__, "pid": os.getpid()})
-    paddle.base.core.set_vlog_level(LEVELS)
+    _set_levels(paddle, LEVELS)
     atexit.register(_end, paddle)
     leave = os._exit
 
@@ -111,9 +111,22 @@ def _begin(paddle: Any) -> None:
     os._exit = leave_at_once
 
 
+def _set_levels(paddle: Any, levels: dict[str, int]) -> None:
+    """Paddle 3.0 has no function for it, but its libraries have glog's own, a copy each."""
+    if hasattr(paddle.base.core, "set_vlog_level"):
+        paddle.base.core.set_vlog_level(levels)
+        return
+    folder = os.path.dirname(paddle.__file__)
+    for path in (paddle.base.libpaddle.__file__, os.path.join(folder, "libs", "libphi_core.so")):
+        set_level = getattr(ctypes.CDLL(path), "_ZN6google12SetVLOGLevelEPKci")
+        set_level.argtypes, set_level.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_int
+        for module, level in levels.items():
+            set_level(module.encode(), level)
+
+
 def _end(paddle: Any) -> None:
     _save_calls()
-    paddle.base.core.set_vlog_level(dict.fromkeys(LEVELS, 0))  # logging while the process tears down may abort it
+    _set_levels(paddle, dict.fromkeys(LEVELS, 0))  # logging while the process tears down may abort it
 
 
 def _write(event: dict[str, Any]) -> None:
