@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["SUITE", "ReplaySuite"]
 
 
+LARGE, LARGE_TIMEOUT = 1 << 20, 600.0
+"""Elements from which a line has a time limit of its own, in seconds: on a busy machine large oracles take long."""
+
+
 class ReplaySuite:
     name = "replay"
 
@@ -87,6 +91,7 @@ class ReplaySuite:
             operator=line.api.operator,
             dtype=line.dtype,
             payload={"text": call.text, "line": call.line},
+            timeout=LARGE_TIMEOUT if line.elements > LARGE else None,
         )
 
     def _unjudged(self, call: Call, reason: str) -> Case:

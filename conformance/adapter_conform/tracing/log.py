@@ -195,7 +195,7 @@ class LogReader:
         return bool(_CONTINUED.match(text))
 
     def _open_input(self) -> None:
-        """Operands follow. Those of an eager call are told once it has ended; Paddle before 3.3 tells them ahead too."""
+        """Operands follow, an eager call's once it has ended; those that Paddle before 3.3 tells ahead too are left."""
         self._section = "input" if self._ended.pop(self._thread, False) else "other"
 
     def _add_shape(self, shape: tuple[int, ...]) -> None:
@@ -290,7 +290,7 @@ def _elapsed(began: float, ended: float) -> float:
 
 _CONTINUED = re.compile(
     r"\s*$|=====+|[\[\]{}(),\s]*$|\t|\s?\( \w+ , |[\]}], ?$|\"(?:output|attribute)\":\[|\]\}$|API_Name: |"
-    r"Forward Debug Info|Backward Debug Info|\s?(?:Input|Output): \[|done: RunInstructionBase|begin: RunInstructionBase|"
+    r"Forward Debug Info|Backward Debug Info|\s?(?:Input|Output): \[|(?:done|begin): RunInstructionBase|"
     r"Before: |After: |value -> var_name|0x[0-9a-f]+ -> |\s*\}\)?[,\] })]*|\}\]?\)"
 )
 """Lines that a message of Paddle's goes on with."""

@@ -118,7 +118,7 @@ def _set_levels(paddle: Any, levels: dict[str, int]) -> None:
         return
     folder = os.path.dirname(paddle.__file__)
     for path in (paddle.base.libpaddle.__file__, os.path.join(folder, "libs", "libphi_core.so")):
-        set_level = getattr(ctypes.CDLL(path), "_ZN6google12SetVLOGLevelEPKci")
+        set_level = ctypes.CDLL(path)._ZN6google12SetVLOGLevelEPKci
         set_level.argtypes, set_level.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_int
         for module, level in levels.items():
             set_level(module.encode(), level)
