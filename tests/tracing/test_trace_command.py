@@ -95,3 +95,18 @@ def test_exit_statuses_pass_through(tmp_path: Path) -> None:
     assert "No kernel of Paddle was seen" in nothing.stderr
     assert conform(tmp_path, "trace", "--", "there-is-no-such-program").returncode == 2
     assert conform(tmp_path, "trace", "--out", "no/folder/t", "--", "true").returncode != 0
+
+
+def test_a_program_whose_words_nobody_reads_ends_all_the_same(tmp_path: Path) -> None:
+    command = " ".join(conform_command("trace", "--", "seq", "200000"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} | head -2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=conform_environment(),
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.stdout.split() == ["1", "2"]
+    assert "the program ended with 0" in done.stderr

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import IO
 
-from adapter_conform.errors import UsageProblem
+from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.tracing.log import LogReader
 from adapter_conform.tracing.programs import ProgramReader
 from adapter_conform.tracing.record import Trace
@@ -67,8 +67,9 @@ def _run(command: Sequence[str], folder: str, trace: Trace) -> tuple[int, LogRea
         raise UsageProblem(f"cannot run {command[0]}: {error.strerror or error}") from error
     assert process.stdout is not None
     assert process.stderr is not None
+    faults: list[Exception] = []
     readers = [
-        threading.Thread(target=_read, args=(stream, take), daemon=True)
+        threading.Thread(target=_read, args=(stream, take, faults), daemon=True)
         for stream, take in ((process.stdout, programs.line), (process.stderr, reader.line))
     ]
     for thread in readers:
@@ -76,6 +77,8 @@ def _run(command: Sequence[str], folder: str, trace: Trace) -> tuple[int, LogRea
     status = _wait(process)
     for thread in readers:
         thread.join(timeout=30)  # a grandchild may hold the pipes open for ever
+    if faults:
+        raise ConformError(f"the log of the traced program could not be read: {faults[0]!r}") from faults[0]
     programs.close()
     reader.close(programs.find)
     return status, reader
@@ -105,20 +108,32 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _read(stream: IO[bytes], take: Callable[[str], None]) -> None:
+def _read(stream: IO[bytes], take: Callable[[str], None], faults: list[Exception]) -> None:
+    """Reads to the end whatever happens: a full pipe would stop the program."""
     for raw in stream:
-        take(raw.decode("utf-8", errors="replace").rstrip("\n"))
+        if faults:
+            continue
+        try:
+            take(raw.decode("utf-8", errors="replace").rstrip("\n"))
+        except Exception as error:
+            faults.append(error)
 
 
 class _Outlet:
-    """A stream of ours that the program's lines go on to."""
+    """A stream of ours that the program's lines go on to, as long as somebody reads them."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
+        self._read = True
 
     def line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        if not self._read:
+            return
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except BrokenPipeError:  # e.g. `| head`
+            self._read = False
 
 
 def _calls_of(folder: Path, notify: Callable[[str], None]) -> dict[str, int]:
