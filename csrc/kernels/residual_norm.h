@@ -55,14 +55,14 @@ struct ResidualRows {
   }
 };
 
-// Checks the operands' shapes. As in Paddle's GPU kernels, a bias counts only beside a residual. Throws
-// InvalidArgument.
+// Checks the operands' sizes. As in Paddle's GPU kernels, a bias counts only beside a residual, and a residual may have
+// its elements in other axes than x, as models hand it over. Throws InvalidArgument.
 template <typename T>
 ResidualRows<T> residual_rows(Context& ctx, const Tensor& x, const OptionalTensor& bias, const OptionalTensor& residual,
                               float alpha, int64_t width, Output& residual_out) {
   ResidualRows<T> rows;
   rows.x = host::in<T>(x), rows.alpha = static_cast<Compute<T>>(alpha), rows.width = width;
-  if (residual && residual.shape != x.shape)
+  if (residual && residual.numel() != x.numel())
     throw InvalidArgument("a residual of shape " + to_string(residual.shape) + " for x of " + to_string(x.shape));
   if (residual && bias && bias.numel() != width)
     throw InvalidArgument("a bias of shape " + to_string(bias.shape) + " for rows of " + std::to_string(width) +

@@ -13,8 +13,10 @@ from adapter_conform.cases import GateFigure, Record
 from adapter_conform.plan import RunOptions
 from adapter_conform.report import RunResult, render_html, render_junit
 from adapter_conform.report.chart import error_chart, error_ratio
-from adapter_conform.report.summary import build_summary
+from adapter_conform.report.html import coverage
+from adapter_conform.report.summary import build_summary, kernel_rows
 from adapter_conform.states import State
+from adapter_conform.tracing.gaps import lacking_in
 from conform_harness import Conform, Finished
 
 OPERATORS = [f"operator_{number}" for number in range(80)]
@@ -257,3 +259,66 @@ def test_chart_orders_operators_by_their_worst_error() -> None:
     for row in chart.rows:
         assert 0 <= row.low_at <= row.median_at <= row.worst_at <= 100
         assert (row.worst_at > chart.limit_at) == (row.worst > 1)
+
+
+def _of_one(ratios: list[float]) -> list[Record]:
+    figures = [GateFigure("bound", f"out{n}", ratio, 1.0, ratio <= 1) for n, ratio in enumerate(ratios)]
+    extra = [GateFigure("form", "out0", 0.0, 0.0, True), GateFigure("max_abs", "out0", 3.0, float("inf"), True)]
+    return [Record("ops/add/x", "ops", "add", "float32", State.PASSED, "fake:0", [*figures, *extra], 0.1, "again")]
+
+
+def test_the_distribution_is_that_of_figures_with_a_limit() -> None:
+    """Eight errors over four decades, a half decade each: exact gates and figures for information do not count."""
+    (row,) = error_chart(_of_one([0.0002, 0.0002, 0.002, 0.02, 0.02, 0.02, 0.2, 0.5])).rows
+    assert row.count == 8
+    assert sum(bar.count for bar in row.bars) == 8
+    assert [bar.count for bar in row.bars] == [2, 1, 3, 1, 1]
+    assert max(bar.height for bar in row.bars) == 100
+    assert row.low_at < row.quarter_at < row.median_at <= row.three_quarters_at < row.worst_at
+    assert row.worst == 0.5
+
+
+def test_what_is_exact_has_its_worst_alone() -> None:
+    (row,) = error_chart(_of_one([])).rows
+    assert (row.worst, row.worst_at, row.count) == (0.0, 0.0, 1)
+
+
+def test_figures_that_are_not_finite_are_drawn_at_the_end() -> None:
+    (row,) = error_chart(_of_one([0.1, float("inf"), float("nan")])).rows
+    assert row.worst_at == 100
+    assert sum(bar.count for bar in row.bars) == 3
+
+
+def _kernel(operator: str, dtype: str, in_registry: bool = True) -> dict[str, object]:
+    return {"operator": operator, "dtype": dtype, "registration": "registered" if in_registry else "refused",
+            "refusal": None, "refusals": [], "accumulator": "float32", "provenance": "own",
+            "in_paddle_registry": in_registry}  # fmt: skip
+
+
+def test_coverage_counts_kernels_and_lists_those_that_never_ran() -> None:
+    kernels = [_kernel("operator_0", "float32"), _kernel("diag", "float16"), _kernel("diag", "float32")]
+    result = result_of(many_records(2), kernels=[*kernels, _kernel("svd", "float32", in_registry=False)])
+    found = coverage(kernel_rows(result))
+    assert (found.declared, found.registered, found.executed) == (4, 3, 1)
+    assert found.never == [("diag", ["float16", "float32"])]
+    page = render_html(result)
+    assert "Registered and never executed in this run: 2 kernels of 1 operators" in page
+    assert "float16, float32" in page
+
+
+def test_what_cases_asked_for_in_vain_is_what_to_write_next() -> None:
+    records = [
+        Record(f"replay/{name}/{n}", "replay", name, "float32", State.UNSUPPORTED, "", [], 0.0, "again", "no kernel")
+        for name, count in (("kron", 3), ("diag", 5), ("add", 1))
+        for n in range(count)
+    ]
+    assert lacking_in(records, [_kernel("add", "float32")]) == [("diag", "float32", 5), ("kron", "float32", 3)]
+    assert "What to write next: 2 kernels" in render_html(result_of(records, kernels=[_kernel("add", "float32")]))
+
+
+def test_cases_can_be_filtered_by_state_operator_and_dtype() -> None:
+    page = render_html(result_of(many_records(90)))
+    for name, first in (("state", "all states"), ("operator", "all operators"), ("dtype", "all data types")):
+        assert re.search(rf'<select id="{name}"[^>]*><option value="">{first}</option>', page)
+    assert "<option>operator_79</option>" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")

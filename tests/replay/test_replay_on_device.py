@@ -16,8 +16,9 @@ def test_recorded_calls_pass_on_the_device_with_proof(tmp_path: Path) -> None:
     run = run_conform(tmp_path / "out", "--plugin", "refchip", "--replay", str(SAMPLE))
     assert run.code == 0, run.stdout
     assert len(run.records) > 70
-    assert {record["state"] for record in run.records} == {"passed"}
-    assert {record["executed_on"] for record in run.records} == {"refchip:0"}
+    unsupported = [record for record in run.records if record["state"] != "passed"]
+    assert [record["message"] for record in unsupported] == ["API not in the catalogue: paddle.linalg.svd"]
+    assert {record["executed_on"] for record in run.records if record["state"] == "passed"} == {"refchip:0"}
     left_out = {line for reason in run.summary["excluded"]["replay"]["reasons"].values() for line in reason["lines"]}
     planned = {int(record["id"].rsplit("/", 1)[1]) for record in run.records}
     assert not planned & left_out

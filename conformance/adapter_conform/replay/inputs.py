@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapter_conform.catalogue.precision import numpy_dtype
+from adapter_conform.catalogue.values import REGIMES
+from adapter_conform.catalogue.values import tensor as describe_tensor
 from adapter_conform.replay.syntax import TensorArg
 
 __all__ = [
@@ -44,6 +46,7 @@ class Fill:
     - ``index``: integers in [``low``, ``high``); needs an integer dtype unless ``low`` and ``high`` suit another one;
     - ``distinct``: integers in [0, ``high``) without repetition, ``high`` at least the number of elements;
     - ``among``: as ``any``, and about every third element replaced by one of ``values``, so that equality happens;
+    - ``grid``: weights that quantize without error, see :mod:`adapter_conform.catalogue.values`;
     - ``nearly``: booleans, all ``values[0]``; every second tensor has one element of the other value.
     """
 
@@ -101,6 +104,9 @@ def draw(tensor: TensorArg, fill: Fill, rng: np.random.Generator) -> Array:
         return _draw_index(tensor, fill, rng).astype(dtype)
     if fill.kind == "nearly":
         return _draw_nearly(tensor, bool(fill.values[0]), rng).astype(dtype)
+    if fill.kind == "grid":
+        description = describe_tensor(tensor.shape, "grid")
+        return np.asarray(REGIMES["grid"](rng, tensor.shape, description)).astype(dtype)
     if tensor.dtype == "bool":
         return rng.random(tensor.shape) < 0.5
     values = _draw_integers(tensor, fill, rng) if dtype.kind in "iu" else _draw_floats(tensor, fill, rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adapter_conform import catalogue
 from adapter_conform.catalogue.bounds import Operand
-from adapter_conform.catalogue.precision import Arithmetic, is_float
+from adapter_conform.catalogue.precision import Arithmetic, is_float, numpy_dtype
 from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 from adapter_conform.replay.apis.table import Api, Arguments, Refusal, bind, find
 from adapter_conform.replay.calls import resolve, substitute
@@ -24,7 +24,6 @@ __all__ = ["Line", "LineFault", "inputs_of", "prepare", "spec_of"]
 
 
 HOST_ONLY = {
-    "paddle.broadcast_shape": "broadcast_shape computes on the host from numbers alone: no device takes part",
     "paddle.shape": "shape reads what the host knows: no device takes part",
     "paddle.Tensor.item": "item only copies to the host: no kernel takes part",
     "paddle.Tensor.tolist": "tolist only copies to the host: no kernel takes part",
@@ -46,6 +45,7 @@ class Line:
     """A call that replay knows how to judge."""
 
     call: Call
+    """As it is drawn and run: stand-ins in place of what cannot be drawn."""
     api: Api
     arguments: Arguments
     """By parameter name, as parsed."""
@@ -57,7 +57,11 @@ class Line:
     """Needed besides."""
     view: bool
     bytes: int
-    """Of its input tensors, and of the tensor whose shape or range it states."""
+    """Of its input tensors."""
+    stated_bytes: int
+    """Of the tensor whose shape or range it states."""
+    elements: int
+    """Of its largest operand or result: what judging it takes memory for."""
     fills: tuple[Fill, ...]
     """What each tensor of ``call.tensors`` holds."""
 
@@ -74,26 +78,65 @@ def prepare(call: Call) -> Line:
     strange = sorted({tensor.dtype for tensor in call.tensors} - DRAWN)
     if strange:
         raise Refusal(f"replay draws no elements of dtype {strange[0]}")
-    if any(tensor.size == 0 for tensor in call.tensors):
-        raise Refusal("a tensor without elements: there is nothing to judge")
     arguments = bind(api, call)
     fills = api.fills(arguments)
     dtype = api.dtype(arguments)
+    drawn = _with(call, api, api.stand_in(arguments))
     return Line(
-        call=call,
+        call=drawn,
         api=api,
         arguments=arguments,
         dtype=dtype,
         kernels=tuple(api.kernels(arguments)),
         also=tuple(api.also(arguments)),
         view=api.view(arguments),
-        bytes=byte_size(call.tensors) + 8 * _stated_elements(arguments),
-        fills=tuple(fills.get(name, ANY) for name, value in _named(api, call) for _ in tensors_of(value)),
+        bytes=byte_size(call.tensors),
+        stated_bytes=_stated_bytes(arguments, dtype),
+        elements=_largest(api, arguments, drawn),
+        fills=tuple(fills.get(name, ANY) for name, value in _named(api, drawn) for _ in tensors_of(value)),
     )
 
 
+def _with(call: Call, api: Api, stand_ins: Mapping[str, Value]) -> Call:
+    """``call`` with other values for some parameters."""
+    if not stand_ins:
+        return call
+    named = [(name, stand_ins.get(name, value)) for name, value in _named(api, call)]
+    return Call(call.api, (), tuple(named), call.line, call.text)
+
+
+def _stated_bytes(arguments: Arguments, dtype: str) -> int:
+    """Bytes of what a ``shape=`` or the bounds of a range ask for."""
+    return _stated_elements(arguments) * np.dtype(numpy_dtype(dtype)).itemsize
+
+
+_PRODUCTS = frozenset(("matmul", "bmm", "fused_gemm_epilogue", "weight_only_linear"))
+_OUTER = frozenset(("einsum", "kron"))
+
+
+def _largest(api: Api, arguments: Arguments, call: Call) -> int:
+    """The elements of the largest operand or, as far as the shapes tell, result."""
+    sizes = [tensor.size for tensor in call.tensors] or [0]
+    if api.operator in _OUTER or call.api == "paddle.outer":
+        return math.prod(sizes)
+    if api.operator in _PRODUCTS and len(call.tensors) > 1:
+        left, right = call.tensors[0], call.tensors[1]
+        inner = max(1, left.shape[-2 if getattr(arguments, "transpose_x", False) else -1] if left.shape else 1)
+        columns = right.size // max(inner, 1) if len(right.shape) <= 2 else right.size // inner // right.shape[0]
+        return max(*sizes, left.size // inner * max(columns, 1))
+    if api.operator == "embedding" and len(call.tensors) > 1:
+        return max(*sizes, call.tensors[0].size * call.tensors[1].shape[-1])
+    return max(*sizes, _stated_elements(arguments), _broadcast_size(call))
+
+
+def _broadcast_size(call: Call) -> int:
+    try:
+        return math.prod(np.broadcast_shapes(*(tensor.shape for tensor in call.tensors)))
+    except ValueError:  # these are not broadcast
+        return 0
+
+
 def _stated_elements(arguments: Arguments) -> int:
-    """The number of elements that a ``shape=`` or the bounds of a range ask for."""
     shape = getattr(arguments, "shape", None)
     sides = [side for side in (shape if isinstance(shape, (list, tuple)) else [shape]) if isinstance(side, int)]
     if sides:
@@ -127,6 +170,7 @@ def spec_of(line: Line) -> OperatorSpec:
     Its oracle raises :class:`LineFault` where the arguments do not fit together.
     """
     api = line.api
+    stated = api.result_dtypes(line.arguments)
     return OperatorSpec(
         name=api.operator,
         call=_caller(line),
@@ -138,6 +182,7 @@ def spec_of(line: Line) -> OperatorSpec:
         view=line.view,
         mutates=() if api.mutates is None else (0,),
         aliases=(line.call.api,),
+        result_dtypes=None if stated is None else lambda _attributes, _dtype: stated,
     )
 
 
@@ -151,7 +196,12 @@ def _kind(operator: str) -> Kind:
 def _caller(line: Line) -> Callable[[Any, Sequence[Any], Attributes], Any]:
     def call(paddle: Any, tensors: Sequence[Any], _: Attributes) -> Any:
         args, kwargs = _substituted(line.call, tensors)
-        result = resolve(paddle, line.call.api)(*args, **kwargs)
+        function = resolve(paddle, line.call.api)
+        if line.api.call is not None:
+            named = bind(line.api, Call(line.call.api, tuple(args), tuple(kwargs.items())))
+            named.plan = line.arguments
+            return line.api.call(function, args, kwargs, named)
+        result = function(*args, **kwargs)
         return result if line.api.mutates is None else tensors[0]
 
     return call

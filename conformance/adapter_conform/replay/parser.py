@@ -14,6 +14,7 @@ Nothing is evaluated: a line can name only what stands above.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from typing import NoReturn
 
 from adapter_conform.errors import UsageProblem
 from adapter_conform.replay.syntax import DTYPES, Call, DtypeArg, SliceArg, TensorArg, Value
+from adapter_conform.tracing.record import is_trace
 
 __all__ = ["ReplayFile", "ReplayFileError", "ReplaySyntaxError", "parse_file", "parse_line"]
 
@@ -59,7 +61,8 @@ class ReplayFile:
 
 
 def parse_file(path: Path) -> ReplayFile:
-    """Reads ``path``; blank lines and lines that start with ``#`` are skipped.
+    """Reads ``path``, a call a line or a trace (see :mod:`adapter_conform.tracing.record`); blank lines and lines that
+    start with ``#`` are skipped.
 
     Raises:
         ReplayFileError: the file cannot be read, or no line of it is well formed.
@@ -71,6 +74,7 @@ def parse_file(path: Path) -> ReplayFile:
             f"replay file {path} cannot be read: {error.strerror or error}. Give --replay a file with one call a line."
         ) from error
     result = ReplayFile(path=str(path))
+    traced = is_trace(data[:200].decode("utf-8-sig", errors="replace"))
     for number, raw in enumerate(data.split(b"\n"), start=1):
         raw = raw.removesuffix(b"\r")
         try:
@@ -78,6 +82,8 @@ def parse_file(path: Path) -> ReplayFile:
         except UnicodeDecodeError as error:
             result.errors.append(_undecodable(path.name, number, raw, error))
             continue
+        if traced:
+            text = _traced_call(text, number, path)
         if not text.strip() or text.lstrip().startswith("#"):
             continue
         try:
@@ -94,6 +100,17 @@ def _undecodable(file: str, line: int, raw: bytes, error: UnicodeDecodeError) ->
     place = len(error.object[: error.start].decode("utf-8")) + 1
     problem = f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8 text"
     return ReplaySyntaxError(file, line, place, problem, text)
+
+
+def _traced_call(text: str, number: int, path: Path) -> str:
+    """The call in a line of a trace; empty for its other lines."""
+    if not text:
+        return ""
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise ReplayFileError(f"{path}:{number}: no line of a trace ({error}). Was the file cut off?") from error
+    return str(row.get("call", ""))
 
 
 def _no_call_message(result: ReplayFile) -> str:

@@ -22,8 +22,9 @@ from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.report.chart import error_chart, error_ratio
 from adapter_conform.report.curves import loss_charts
 from adapter_conform.report.lines import abbreviated
-from adapter_conform.report.summary import RunResult, kernel_rows
+from adapter_conform.report.summary import KernelRow, RunResult, kernel_rows
 from adapter_conform.states import BAD, State, Verdict
+from adapter_conform.tracing.gaps import lacking_in
 
 __all__ = ["LETTERS", "render_html"]
 
@@ -121,6 +122,8 @@ def render_html(result: RunResult) -> str:
         slowest=sorted(records, key=lambda record: -record.seconds)[:_MAX_SLOWEST],
         not_run=_reasons(records),
         kernels=kernels,
+        coverage=coverage(kernels),
+        lacking=lacking_in(records, result.kernels)[:_MAX_REASONS],
         refused=[(row, text) for row in kernels for text in row.refusals],
         contradictions=result.contradictions[:_MAX_NOTICES],
         chart=error_chart(records),
@@ -129,6 +132,27 @@ def render_html(result: RunResult) -> str:
         surroundings=list(_facts("", {**result.environment})),
         data=_embed(result),
     )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many kernels got how far, and which never ran, by operator."""
+
+    declared: int
+    registered: int
+    executed: int
+    never: list[tuple[str, list[str]]]
+
+
+def coverage(rows: Sequence[KernelRow]) -> Coverage:
+    """Kernels are pairs of operator and dtype, however many rows name them."""
+    declared = {(row.operator, row.dtype) for row in rows if row.declared}
+    registered = {(row.operator, row.dtype) for row in rows if row.declared and row.in_paddle_registry}
+    executed = {(row.operator, row.dtype) for row in rows if row.declared and row.calls}
+    never: dict[str, list[str]] = defaultdict(list)
+    for operator, dtype in sorted(registered - executed):
+        never[operator].append(dtype)
+    return Coverage(len(declared), len(registered), len(executed), sorted(never.items()))
 
 
 @cache

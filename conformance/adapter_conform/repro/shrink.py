@@ -32,7 +32,8 @@ Payload = dict[str, Any]
 def size_of(description: Description) -> int:
     """Elements of all inputs, and a little for every axis."""
     shapes = [item["shape"] for item in description["inputs"]]
-    return sum(math.prod(shape) + len(shape) for shape in shapes) + len(shapes)
+    total: int = sum(math.prod(shape) + len(shape) for shape in shapes) + len(shapes)
+    return total
 
 
 def run_payload(session: Session, spec: OperatorSpec, dtype: str, payload: Payload) -> Outcome:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.declarations import declared_kernels
 from adapter_conform.judge import judge_call
+from adapter_conform.replay.apis.table import find
 from adapter_conform.replay.calls import resolve
 from adapter_conform.replay.lines import LineFault, inputs_of, prepare, spec_of
 from adapter_conform.replay.parser import ReplaySyntaxError, parse_file, parse_line
 from adapter_conform.replay.planning import Budget, Choice, choose
+from adapter_conform.replay.syntax import Call
 from adapter_conform.states import State
 from adapter_conform.suites.base import PlanRequest
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["SUITE", "ReplaySuite"]
 
 
+LARGE, LARGE_TIMEOUT = 1 << 20, 600.0
+"""Elements from which a line has a time limit of its own, in seconds: on a busy machine large oracles take long."""
+
+
 class ReplaySuite:
     name = "replay"
 
@@ -30,8 +36,9 @@ class ReplaySuite:
         self._last: tuple[PlanRequest, Choice] | None = None
 
     def plan(self, request: PlanRequest) -> Sequence[Case]:
-        """A case for every line that can be judged on this plugin within the profile's budget, and for every malformed
-        line one that is not run. The other lines are in :meth:`excluded`. Without a replay file there are no cases.
+        """A case for every line within the profile's budget: one that cannot be judged on this plugin ends as
+        unsupported, a malformed one is not run. The other lines are in :meth:`excluded`. Without a replay file there
+        are no cases.
 
         Raises:
             ReplayFileError: the file cannot be read, or holds no well-formed line.
@@ -40,6 +47,7 @@ class ReplaySuite:
             return []
         choice = self._choose(request, request.replay)
         cases = [(line.call.line, self._case(line)) for line in choice.chosen]
+        cases += [(call.line, self._unjudged(call, reason)) for call, reason in choice.unjudged]
         cases += [(error.line, self._malformed(error)) for error in choice.malformed]
         return [case for _, case in sorted(cases, key=lambda item: item[0])]
 
@@ -55,6 +63,8 @@ class ReplaySuite:
 
     def run(self, case: Case, session: Session) -> Outcome:
         """Judges one line. What the line itself makes impossible proves nothing and leaves the case not run."""
+        if "unjudged" in case.payload:
+            return Outcome(State.UNSUPPORTED, message=case.payload["unjudged"])
         line = prepare(parse_line(case.payload["text"], case.payload["line"]))
         try:
             resolve(session.paddle, line.call.api)
@@ -81,6 +91,17 @@ class ReplaySuite:
             operator=line.api.operator,
             dtype=line.dtype,
             payload={"text": call.text, "line": call.line},
+            timeout=LARGE_TIMEOUT if line.elements > LARGE else None,
+        )
+
+    def _unjudged(self, call: Call, reason: str) -> Case:
+        api = find(call.api)
+        return Case(
+            id=f"replay/{call.api}/{call.line}",
+            suite=self.name,
+            operator=call.api.rpartition(".")[2] if api is None else api.operator,
+            dtype=call.tensors[0].dtype if call.tensors else "",
+            payload={"unjudged": reason, "line": call.line},
         )
 
     def _malformed(self, error: ReplaySyntaxError) -> Case:

@@ -111,3 +111,21 @@ add(
     fills=_arange_fills,
     also=_arange_also,
 )
+
+
+def _broadcast_shape_called(function: Any, args: list[Any], kwargs: dict[str, Any], a: Arguments) -> Any:
+    """The shape is found on the host; a tensor of it is made on the device."""
+    import paddle
+
+    return paddle.full(function(*args, **kwargs), True, "bool")
+
+
+add(
+    "broadcast_shape",
+    "full",
+    signature("x_shape", "y_shape"),
+    lambda a: np.full(np.broadcast_shapes(tuple(a.x_shape), tuple(a.y_shape)), True),
+    kernels=lambda _: [kernel("full", "bool")],
+    dtype=lambda _: "bool",
+    call=_broadcast_shape_called,
+)

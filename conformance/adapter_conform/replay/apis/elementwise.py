@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.catalogue import bounds
-from adapter_conform.catalogue.bounds import Operand, Tracked, value_of
-from adapter_conform.catalogue.precision import is_float, numpy_dtype
+from adapter_conform.catalogue.bounds import Operand, Tracked, move, value_of
+from adapter_conform.catalogue.precision import Arithmetic, is_float, numpy_dtype
 from adapter_conform.catalogue.spec import Kernel, kernel
 from adapter_conform.replay.apis.table import Arguments, Refusal, add, catalogued, dtype_name, signature
 from adapter_conform.replay.inputs import ANY, NONZERO, POSITIVE, UNIT, Fill, among
@@ -60,7 +60,10 @@ def _converted(value: Any, planned: Value, dtype: str, a: Arguments) -> Tracked:
     """An operand as the kernel gets it: rounded where it was cast to a narrower dtype first."""
     tracked = value if isinstance(value, Tracked) else Tracked(0.0, a.arithmetic).lift(value)
     narrowed = isinstance(planned, TensorArg) and planned.dtype in _WIDTH and planned.dtype != dtype
-    return tracked.stored() if narrowed else tracked
+    if not narrowed:
+        return tracked
+    rounding = Arithmetic.of(dtype).u_out * np.abs(tracked.value)
+    return Tracked(tracked.value, tracked.arithmetic, rounding if tracked.error is None else tracked.error + rounding)
 
 
 def _binary(
@@ -157,6 +160,8 @@ _unary("rsqrt Tensor.rsqrt", "rsqrt", POSITIVE)
 _unary("nn.functional.sigmoid", "sigmoid")
 _unary("nn.functional.silu", "silu")
 _unary("nn.functional.log_sigmoid", "logsigmoid")
+_unary("nn.functional.relu", "relu")
+_unary("square Tensor.square", "square")
 _unary("isnan Tensor.isnan", "isnan", among(np.nan))
 _unary("Tensor.clone assign", "assign")
 add("Tensor.__neg__", "scale", signature("x"), lambda a: -a.x)
@@ -188,13 +193,25 @@ def _cast(a: Arguments) -> Operand:
     return catalogued("cast", a.x, dtype=dtype_name(a.plan.dtype, a.plan.x.dtype))
 
 
-def _astype_dtype(a: Arguments) -> str:
-    if dtype_name(a.dtype, a.x.dtype) == a.x.dtype:
-        raise Refusal("astype to the tensor's own dtype returns the tensor itself: there is nothing to judge")
-    return _cast_dtype(a)
+def _own_dtype(a: Arguments) -> bool:
+    """Paddle then returns the tensor itself."""
+    return bool(dtype_name(a.dtype, a.x.dtype) == a.x.dtype)
+
+
+def _cast_or_itself(a: Arguments) -> Operand:
+    return move(lambda x: x, a.x) if _own_dtype(a.plan) else _cast(a)
 
 
 _ZEROS = {"x": among(0.0)}
 _CAST = signature("x", "dtype")
 add("cast Tensor.cast", "cast", _CAST, _cast, kernels=_cast_kernels, fills=lambda _: _ZEROS, dtype=_cast_dtype)
-add("Tensor.astype", "cast", _CAST, _cast, kernels=_cast_kernels, fills=lambda _: _ZEROS, dtype=_astype_dtype)
+add(
+    "Tensor.astype",
+    "cast",
+    _CAST,
+    _cast_or_itself,
+    kernels=lambda a: [] if _own_dtype(a) else _cast_kernels(a),
+    fills=lambda _: _ZEROS,
+    dtype=_cast_dtype,
+    view=_own_dtype,
+)

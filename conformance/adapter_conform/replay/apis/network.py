@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 
+from adapter_conform import catalogue
 from adapter_conform.catalogue import bounds
+from adapter_conform.catalogue.attention import attention
 from adapter_conform.catalogue.bounds import Operand, Tracked, move
+from adapter_conform.catalogue.precision import Arithmetic
+from adapter_conform.catalogue.sampling import hoeffding
 from adapter_conform.catalogue.spec import Kernel, kernel
 from adapter_conform.replay.apis.table import (
     Arguments,
@@ -19,7 +23,7 @@ from adapter_conform.replay.apis.table import (
     shape_of,
     signature,
 )
-from adapter_conform.replay.inputs import Fill, among, index
+from adapter_conform.replay.inputs import NONZERO, Fill, among, index
 from adapter_conform.replay.syntax import TensorArg
 
 __all__: list[str] = []
@@ -67,21 +71,22 @@ def _swiglu(a: Arguments) -> Operand:
     return catalogued("swiglu", *([a.x] if a.y is None else [a.x, a.y]))
 
 
-add("incubate.nn.functional.swiglu", "swiglu", signature("x", y=None, name=None), _swiglu)
+add("incubate.nn.functional.swiglu nn.functional.swiglu", "swiglu", signature("x", y=None, name=None), _swiglu)
 
 
 def _entropy_fills(a: Arguments) -> dict[str, Fill]:
     """Labels below the number of classes. None is the ignored one: recorded runs mask afterwards."""
-    plain = a.weight is None and not a.soft_label and a.use_softmax and a.reduction == "none"
+    plain = a.weight is None and not a.soft_label and a.use_softmax and a.reduction in ("none", "mean")
     if not plain or a.axis != -1 or a.label_smoothing:
-        raise Refusal("cross_entropy with weights, soft labels, smoothing or a reduction")
+        raise Refusal("cross_entropy with weights, soft labels, smoothing or a sum")
     return {"label": index(shape_of(a.input)[-1])}
 
 
 def _entropy_also(a: Arguments) -> list[Kernel]:
     """Paddle blanks ignored labels first."""
     own = a.label.dtype
-    return [kernel("not_equal", own), kernel("full", own), kernel("cast", "bool"), kernel("multiply", own)]
+    needed = [kernel("not_equal", own), kernel("full", own), kernel("cast", "bool"), kernel("multiply", own)]
+    return needed if a.reduction == "none" else [*needed, kernel("mean_all|mean", a.input.dtype)]
 
 
 def _entropy(a: Arguments) -> Operand:
@@ -91,6 +96,8 @@ def _entropy(a: Arguments) -> Operand:
     picked = label if keeps else label[..., None]
     shifted = x - bounds.amax(x, (x.ndim - 1,), True)
     loss = bounds.log(bounds.total(bounds.exp(shifted), (x.ndim - 1,), True)) - bounds.argselect(shifted, picked, -1)
+    if a.reduction == "mean":
+        return bounds.mean(loss.stored())
     return loss if keeps else move(lambda v: v[..., 0], loss)
 
 
@@ -116,27 +123,48 @@ add(
 
 
 def _attention_kernels(a: Arguments) -> list[Kernel]:
-    """Flash attention, or the decomposition that Paddle takes where it sees none: two products around a softmax."""
+    """Flash attention; in float32 also the decomposition that Paddle takes where it sees none: two products around a
+    softmax. Half types it sends to the fused kernel alone."""
     if a.dropout_p and a.training:
         raise Refusal("attention with random dropout")
-    if main_dtype(a) != "float32":
-        raise Refusal("attention in a half type, which Paddle sends to a fused kernel")
-    return [kernel("flash_attn|matmul", "float32"), kernel("flash_attn|softmax", "float32")]
+    dtype = main_dtype(a)
+    if dtype != "float32":
+        return [kernel("flash_attn", dtype)]
+    return [kernel("flash_attn|matmul", dtype), kernel("flash_attn|softmax", dtype)]
 
 
-def _attention(a: Arguments) -> Tracked:
-    """``[batch, length, heads, size]`` in and out; an additive or boolean mask broadcasts to the scores."""
-    query, key, value = (move(lambda x: np.swapaxes(x, 1, 2), x) for x in (a.query, a.key, a.value))
-    scores = bounds.dot(query * (1.0 / math.sqrt(query.shape[-1])), move(lambda x: np.swapaxes(x, -1, -2), key))
-    if isinstance(a.attn_mask, Tracked):
-        scores = scores + a.attn_mask
-    elif a.attn_mask is not None:
-        scores = bounds.select(np.broadcast_to(a.attn_mask, scores.shape), scores, -math.inf)
-    if a.is_causal:
-        scores = bounds.select(np.tri(scores.shape[-2], scores.shape[-1], dtype=bool), scores, -math.inf)
-    weights = catalogued("softmax", scores, axis=-1)
-    result: Tracked = move(lambda x: np.swapaxes(x, 1, 2), bounds.dot(weights, value))
-    return result
+def _attention(a: Arguments) -> Operand:
+    """``[batch, length, heads, size]`` in and out; an additive or boolean mask broadcasts to the scores. One head after
+    another: the scores of all together may be larger than memory."""
+    groups = a.query.shape[2] // a.key.shape[2]
+    batches = []
+    for i in range(a.query.shape[0]):
+        heads = [_one_head(a, i, head, head // groups) for head in range(a.query.shape[2])]
+        batches.append(move(lambda *parts: np.concatenate(parts, axis=2), *heads))
+    return move(lambda *parts: np.concatenate(parts, axis=0), *batches)
+
+
+def _one_head(a: Arguments, i: int, head: int, shared: int) -> Tracked:
+    query = a.query[i : i + 1, :, head : head + 1]
+    key, value = (part[i : i + 1, :, shared : shared + 1] for part in (a.key, a.value))
+    rows, columns = query.shape[1], key.shape[1]
+    mask, added = a.attn_mask, None
+    allowed = np.tri(rows, columns, columns - rows, dtype=bool) if a.is_causal else np.ones((1, 1), bool)
+    if mask is not None:
+        own = _of_head(mask, i, head)
+        if isinstance(mask, Tracked):
+            added = own
+        else:
+            allowed = allowed & own
+    return attention(query, key, value, float(np.float32(query.shape[-1] ** -0.5)), allowed, added)
+
+
+def _of_head(mask: Any, i: int, head: int) -> Any:
+    """The part of a mask [batch or 1, heads or 1, rows, columns] that one head sees."""
+    if mask.ndim != 4:
+        return mask
+    batch, heads = mask.shape[:2]
+    return mask[(i if batch > 1 else 0,)][None, (slice(head, head + 1) if heads > 1 else slice(0, 1))]
 
 
 def _attention_fills(a: Arguments) -> dict[str, Fill]:
@@ -158,15 +186,99 @@ add(
 
 
 def _dropout_fills(a: Arguments) -> dict[str, Fill]:
-    if a.p == 0 or not a.training:
-        raise Refusal("dropout that drops nothing returns the tensor itself: there is nothing to judge")
-    raise Refusal("dropout is random: there is no oracle")
+    if a.axis is not None or (not _identity(a) and (not a.training or a.p >= 1)):
+        raise Refusal("dropout along axes, of everything, or in evaluation with p > 0")
+    return {} if _identity(a) else {"x": NONZERO}
+
+
+def _identity(a: Arguments) -> bool:
+    """Paddle returns the tensor itself."""
+    return float(a.p) == 0
+
+
+def _dropout_called(function: Any, args: list[Any], kwargs: dict[str, Any], a: Arguments) -> Any:
+    """What was dropped is random: judged are the elements that were kept, and how many."""
+    if _identity(a):
+        return function(*args, **kwargs)
+    import paddle
+
+    return catalogue.get("dropout_train").call(paddle, [a.x], {"p": a.p, "mode": a.mode})
+
+
+def _dropout(a: Arguments) -> Operand | list[Operand]:
+    if _identity(a):
+        return move(lambda x: x, a.x)
+    results = catalogue.get("dropout_train").oracle([a.x], {"p": a.p, "mode": a.mode})
+    fraction = Tracked(1 - a.p, Arithmetic.of("float32"), np.asarray(hoeffding(a.x.size, 1)))
+    return [results[0], fraction]
 
 
 add(
     "nn.functional.dropout",
     "dropout",
     signature("x", p=0.5, axis=None, training=True, mode="upscale_in_train", name=None),
-    lambda a: a.x,
+    _dropout,
+    kernels=lambda a: [] if _identity(a) else [kernel("dropout", a.x.dtype)],
     fills=_dropout_fills,
+    view=_identity,
+    call=_dropout_called,
+    result_dtypes=lambda a: None if _identity(a) else [a.x.dtype, "float32"],
 )
+
+
+def _flashmask_fills(a: Arguments) -> dict[str, Fill]:
+    if a.startend_row_indices is None or a.dropout or a.window_size is not None or a.return_softmax_lse:
+        raise Refusal("flashmask_attention without bounds, or with dropout, a window or statistics")
+    if not a.causal or shape_of(a.startend_row_indices)[-1] != 1:
+        raise Refusal("flashmask_attention with more than one bound a column")
+    return {"startend_row_indices": index(shape_of(a.query)[1] + 1)}
+
+
+def _flashmask(a: Arguments) -> Operand:
+    operands = [a.query, a.key, a.value, a.startend_row_indices]
+    return catalogue.get("flashmask_attention").oracle(operands, {"causal": a.causal})[0]
+
+
+add(
+    "nn.functional.flashmask_attention",
+    "flashmask_attention",
+    signature(
+        "query",
+        "key",
+        "value",
+        startend_row_indices=None,
+        dropout=0.0,
+        causal=False,
+        window_size=None,
+        return_softmax_lse=False,
+        return_seed_offset=False,
+        fixed_seed_offset=None,
+        rng_name="",
+        training=True,
+        name=None,
+    ),
+    _flashmask,
+    kernels=lambda a: [kernel("flashmask_attention", a.query.dtype)],
+    fills=_flashmask_fills,
+)
+
+
+def _layer_norm_fills(a: Arguments) -> dict[str, Fill]:
+    if a.weight is None or a.bias is None:
+        raise Refusal("layer_norm without weight or bias")
+    return {}
+
+
+add(
+    "nn.functional.layer_norm",
+    "layer_norm",
+    signature("x", "normalized_shape", weight=None, bias=None, epsilon=1e-5, name=None),
+    lambda a: catalogued(
+        "layer_norm", a.x, a.weight, a.bias, normalized_shape=_axes_list(a.normalized_shape), epsilon=a.epsilon
+    ),
+    fills=_layer_norm_fills,
+)
+
+
+def _axes_list(sides: Any) -> list[int]:
+    return [int(side) for side in np.asarray(sides).reshape(-1)]

@@ -32,11 +32,13 @@ __all__ = [
     "signature",
 ]
 
-FAMILIES = ("creation", "elementwise", "compare", "layout", "indexing", "reduction", "linear", "network")
+FAMILIES = ("creation", "elementwise", "compare", "layout", "indexing", "reduction", "linear", "network", "fused")
 
 Arguments = SimpleNamespace
 """The arguments of a call by parameter name, as parsed. An oracle gets them with operands in place of tensors, and
 besides ``plan`` (the arguments as parsed) and ``arithmetic`` (of the case's dtype)."""
+
+Caller = Callable[[Callable[..., Any], list[Any], dict[str, Any], Arguments], Any]
 
 Parameters = tuple[tuple[str, Any], ...]
 _REQUIRED = object()
@@ -66,6 +68,12 @@ class Api:
     """Further kernels that Paddle calls on the way: needed, but no proof of this operator."""
     mutates: str | None = None
     """The parameter that the call changes in place, which is then its result."""
+    call: Caller | None = None
+    """``call(function, args, kwargs, arguments)`` where the call alone is not what is judged; the result is."""
+    result_dtypes: Callable[[Arguments], Sequence[str] | None] = lambda _: None
+    """The results' dtypes where floating ones are not all of the case's dtype."""
+    stand_in: Callable[[Arguments], Mapping[str, Value]] = lambda _: {}
+    """What is drawn in place of a parameter whose elements cannot be: kernels' own formats."""
 
 
 def signature(*required: str, **optional: Value) -> Parameters:
@@ -151,6 +159,9 @@ def add(
     view: Callable[[Arguments], bool] | bool = False,
     also: Callable[[Arguments], Sequence[Kernel]] = lambda _: (),
     mutates: str | None = None,
+    call: Caller | None = None,
+    result_dtypes: Callable[[Arguments], Sequence[str] | None] = lambda _: None,
+    stand_in: Callable[[Arguments], Mapping[str, Value]] = lambda _: {},
 ) -> None:
     """Adds the APIs ``names`` (apart by spaces, without ``paddle.``). ``kernels`` as a string is keyed by the call's
     first tensor; None means the operator's own name.
@@ -160,7 +171,7 @@ def add(
     """
     chosen = kernels if callable(kernels) else keyed(kernels or operator)
     served = view if callable(view) else (lambda _: bool(view))
-    row = Api(operator, parameters, oracle, chosen, fills, dtype, served, also, mutates)
+    row = Api(operator, parameters, oracle, chosen, fills, dtype, served, also, mutates, call, result_dtypes, stand_in)
     for name in names.split():
         if f"paddle.{name}" in _rows:
             raise ValueError(f"replay: API paddle.{name} stands in the table twice")

@@ -3,7 +3,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const list = byId("cases"), total = byId("total"), more = byId("more");
-  const text = byId("text"), state = byId("state"), place = byId("place");
+  const text = byId("text"), state = byId("state");
+  const operator = byId("operator"), dtype = byId("dtype");
   const PAGE = 200;
 
   const cases = data.rows.map((row) => {
@@ -17,7 +18,7 @@
     };
   });
   const places = new Map(cases.map((item) => [item.id, item]));
-  let chosen = [], shown = 0, narrowed = null;
+  let chosen = [], shown = 0;
 
   function quote(word) {
     return /^[\w@%+=:,./-]+$/.test(word) ? word : "'" + word.replaceAll("'", "'\"'\"'") + "'";
@@ -91,11 +92,10 @@
     const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
     chosen = cases.filter((item) =>
       (!state.value || item.state === state.value) &&
-      (!narrowed || (item.operator === narrowed.operator && item.dtype === narrowed.dtype)) &&
+      (!operator.value || item.operator === operator.value) &&
+      (!dtype.value || item.dtype === dtype.value) &&
       words.every((word) => item.search.includes(word)));
     total.textContent = chosen.length + " of " + cases.length + " cases";
-    place.hidden = !narrowed;
-    place.textContent = narrowed ? "only " + narrowed.operator + " " + narrowed.dtype + " ✕" : "";
     for (const chip of document.querySelectorAll(".chip")) {
       chip.setAttribute("aria-pressed", String(chip.dataset.state === state.value));
     }
@@ -106,8 +106,7 @@
 
   function clear() {
     text.value = "";
-    state.value = "";
-    narrowed = null;
+    state.value = operator.value = dtype.value = "";
   }
 
   function follow() {
@@ -136,14 +135,14 @@
   }
 
   text.addEventListener("input", refresh);
-  state.addEventListener("change", refresh);
+  for (const choice of [state, operator, dtype]) choice.addEventListener("change", refresh);
+  byId("reset").addEventListener("click", () => { clear(); refresh(); });
   more.addEventListener("click", showMore);
-  place.addEventListener("click", () => { narrowed = null; refresh(); });
   for (const chip of document.querySelectorAll(".chip")) {
     chip.addEventListener("click", () => { clear(); state.value = chip.dataset.state; toCases(); });
   }
   for (const cell of document.querySelectorAll(".matrix button")) {
-    cell.addEventListener("click", () => { clear(); narrowed = { ...cell.dataset }; toCases(); });
+    cell.addEventListener("click", () => { clear(); operator.value = cell.dataset.operator; dtype.value = cell.dataset.dtype; toCases(); });
   }
   addEventListener("hashchange", follow);
   byId("shortened").hidden = data.complete;
