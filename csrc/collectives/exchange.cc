@@ -1,0 +1,291 @@
+#include "collectives/exchange.h"
+
+#include <poll.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "adapter_sdk/error.h"
+#include "collectives/fold.h"
+
+namespace adapter::collectives {
+namespace {
+
+// What is handed over at once: small enough that the other side starts early, large enough that telling it is cheap.
+constexpr size_t kPiece = size_t{64} << 10;
+constexpr std::chrono::microseconds kSpin{50};
+constexpr std::chrono::milliseconds kNap{50};      // between two looks at whether the others are still there
+constexpr std::chrono::milliseconds kMixedNap{1};  // where sockets and shared memory have to be watched at once
+
+size_t padding_of(size_t bytes) { return (Link::kAlignment - bytes % Link::kAlignment) % Link::kAlignment; }
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::all_reduce: return "all_reduce";
+    case Kind::broadcast: return "broadcast";
+    case Kind::reduce: return "reduce";
+    case Kind::all_gather: return "all_gather";
+    case Kind::reduce_scatter: return "reduce_scatter";
+    case Kind::all_to_all: return "all_to_all";
+    case Kind::barrier: return "barrier";
+    case Kind::point_to_point: return "send/recv";
+  }
+  return "an unknown operation";
+}
+
+std::string to_string(const Envelope& envelope) {
+  std::string text = std::string(name_of(envelope.kind)) + " of " + std::to_string(envelope.count) + " " +
+                     name_of(static_cast<DType>(envelope.dtype));
+  const bool reduces =
+      envelope.kind == Kind::all_reduce || envelope.kind == Kind::reduce || envelope.kind == Kind::reduce_scatter;
+  if (reduces) text += std::string(" (") + name_of(static_cast<ReduceOp>(envelope.reduction)) + ")";
+  if (envelope.kind == Kind::broadcast || envelope.kind == Kind::reduce)
+    text += " with root " + std::to_string(envelope.root);
+  if (envelope.number > 0) text += ", operation " + std::to_string(envelope.number);
+  return text;
+}
+
+Exchange::Exchange(Mesh& mesh, std::chrono::milliseconds limit)
+    : mesh_(mesh), limit_(limit), out_(mesh.ranks), in_(mesh.ranks) {}
+
+void Exchange::announce(size_t peer, const Envelope& envelope) {
+  static_assert(sizeof(Envelope) <= Link::kAlignment);
+  Outgoing& out = out_[peer];
+  out.envelope.fill(std::byte{0});
+  std::memcpy(out.envelope.data(), &envelope, sizeof envelope);
+  out.pieces.push_back({out.envelope.data(), out.envelope.size()});
+}
+
+void Exchange::expect(size_t peer, const Envelope& envelope) {
+  in_[peer].has_envelope = true;
+  in_[peer].expected = envelope;
+}
+
+void Exchange::send(size_t peer, const void* data, size_t bytes) {
+  if (bytes == 0) return;
+  out_[peer].pieces.push_back({static_cast<const std::byte*>(data), bytes});
+  out_[peer].padding = padding_of(bytes);
+}
+
+void Exchange::receive(size_t peer, void* data, size_t bytes) {
+  if (bytes == 0) return;
+  in_[peer].pieces.push_back({static_cast<std::byte*>(data), bytes});
+  in_[peer].padding = padding_of(bytes);
+}
+
+void Exchange::receive_and_fold(const void* own, void* out, size_t count, DType dtype, ReduceOp op) {
+  if (count == 0) return;
+  fold_ = {static_cast<const std::byte*>(own),   static_cast<std::byte*>(out), count, dtype, op,
+           std::vector<const void*>(mesh_.ranks)};
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer)
+    if (peer != mesh_.rank) in_[peer].padding = padding_of(count * size_of(dtype));
+}
+
+void Exchange::run() {
+  Clock::time_point last_progress = Clock::now();
+  for (;;) {
+    bool moved = false;
+    while (step()) moved = true;
+    if (finished()) break;
+    if (moved || wait()) {
+      last_progress = Clock::now();
+      continue;
+    }
+    throw_if_lost();
+    if (Clock::now() - last_progress > limit_) throw DeviceError(late());
+  }
+  clear();
+}
+
+bool Exchange::step() {
+  bool moved = false;
+  for (size_t i = 1; i < mesh_.ranks; ++i) {
+    // Every rank begins with another peer, so that they do not all turn to the same one.
+    moved |= step_out((mesh_.rank + i) % mesh_.ranks);
+    moved |= step_in((mesh_.rank + mesh_.ranks - i) % mesh_.ranks);
+  }
+  return step_fold() || moved;
+}
+
+bool Exchange::step_out(size_t peer) {
+  Outgoing& out = out_[peer];
+  if (out.finished()) return false;
+  Link& link = *mesh_.links[peer];
+  const Room room = link.room();
+  size_t used = 0;
+  while (out.next < out.pieces.size() && used < std::min(room.bytes, kPiece)) {
+    const Arrived& piece = out.pieces[out.next];
+    const size_t bytes = std::min({piece.bytes - out.done, room.bytes - used, kPiece - used});
+    std::memcpy(room.data + used, piece.data + out.done, bytes);
+    used += bytes;
+    out.done += bytes;
+    if (out.done < piece.bytes) break;
+    ++out.next;
+    out.done = 0;
+  }
+  if (out.next == out.pieces.size() && out.padding <= room.bytes - used) {
+    used += out.padding;  // whatever stands there: nobody reads it
+    out.padding = 0;
+  }
+  if (used > 0) link.commit(used);
+  return used > 0;
+}
+
+bool Exchange::step_in(size_t peer) {
+  Incoming& in = in_[peer];
+  if (in.finished()) return false;
+  Link& link = *mesh_.links[peer];
+  const Arrived arrived = link.arrived();
+  size_t used = 0;
+  if (in.has_envelope) {
+    if (arrived.bytes < Link::kAlignment) return false;
+    check_envelope(peer, arrived.data);
+    in.has_envelope = false;
+    used = Link::kAlignment;
+  }
+  while (in.next < in.pieces.size() && used < std::min(arrived.bytes, kPiece)) {
+    const Room& piece = in.pieces[in.next];
+    const size_t bytes = std::min({piece.bytes - in.done, arrived.bytes - used, kPiece - used});
+    std::memcpy(piece.data + in.done, arrived.data + used, bytes);
+    used += bytes;
+    in.done += bytes;
+    if (in.done < piece.bytes) break;
+    ++in.next;
+    in.done = 0;
+  }
+  const bool folding = fold_.left > 0;
+  if (!folding && in.next == in.pieces.size() && in.padding > 0 && in.padding <= arrived.bytes - used) {
+    used += in.padding;
+    in.padding = 0;
+  }
+  if (used > 0) link.consume(used);
+  return used > 0;
+}
+
+// As many elements as have come from every peer.
+bool Exchange::step_fold() {
+  if (fold_.left == 0) return false;
+  const size_t width = size_of(fold_.dtype);
+  size_t count = std::min(fold_.left, kPiece / width);
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
+    if (peer == mesh_.rank) {
+      fold_.sources[peer] = fold_.own;
+      continue;
+    }
+    if (in_[peer].has_envelope) return false;
+    const Arrived arrived = mesh_.links[peer]->arrived();
+    fold_.sources[peer] = arrived.data;
+    count = std::min(count, arrived.bytes / width);
+  }
+  if (count == 0) return false;
+  fold(fold_.dtype, fold_.op, fold_.sources.data(), mesh_.ranks, fold_.out, count);
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer)
+    if (peer != mesh_.rank) mesh_.links[peer]->consume(count * width);
+  fold_.own += count * width;
+  fold_.out += count * width;
+  fold_.left -= count;
+  return true;
+}
+
+bool Exchange::finished() {
+  if (fold_.left > 0) return false;
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
+    if (peer == mesh_.rank) continue;
+    if (!out_[peer].finished() || !in_[peer].finished() || !mesh_.links[peer]->flushed()) return false;
+  }
+  return true;
+}
+
+void Exchange::check_envelope(size_t peer, const std::byte* data) {
+  Envelope got;
+  std::memcpy(&got, data, sizeof got);
+  const Envelope& own = in_[peer].expected;
+  if (std::memcmp(&got, &own, sizeof got) == 0) return;
+  throw DeviceError("the ranks disagree: " + mesh_.names[peer] + " calls " + to_string(got) + ", " +
+                    mesh_.names[mesh_.rank] + " calls " + to_string(own) +
+                    "; all ranks of a group have to make the same calls with the same sizes in the same order");
+}
+
+// ---- waiting --------------------------------------------------------------------------------------------------------
+
+// True when something moved meanwhile.
+bool Exchange::wait() {
+  const auto spin_end = Clock::now() + kSpin;
+  while (!mesh_.crowded && Clock::now() < spin_end) {
+    for (int i = 0; i < 32; ++i) relax();
+    if (step()) return true;
+  }
+  sched_yield();
+  return step() || sleep() || step();
+}
+
+bool Exchange::sleep() {
+  if (mesh_.has_sockets) {
+    std::vector<pollfd> asked;
+    for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
+      if (peer == mesh_.rank || mesh_.links[peer]->descriptor() < 0) continue;
+      const short events = mesh_.links[peer]->flushed() ? POLLIN : POLLIN | POLLOUT;
+      asked.push_back({mesh_.links[peer]->descriptor(), events, 0});
+    }
+    const auto nap = mesh_.segment == nullptr ? kNap : kMixedNap;
+    poll(asked.data(), asked.size(), static_cast<int>(nap.count()));
+  } else if (mesh_.segment != nullptr) {
+    const uint32_t ticket = mesh_.segment->prepare_to_sleep();
+    if (step()) {
+      mesh_.segment->stay_awake();
+      return true;
+    }
+    mesh_.segment->sleep(ticket, kNap);
+  }
+  return false;
+}
+
+void Exchange::throw_if_lost() {
+  if (mesh_.segment != nullptr)
+    if (const std::string reason = mesh_.segment->failure(); !reason.empty()) throw DeviceError(reason);
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
+    if (peer == mesh_.rank) continue;
+    const bool waited_for = !out_[peer].finished() || !in_[peer].finished() || fold_.left > 0;
+    if (!waited_for) continue;
+    const std::string gone = mesh_.links[peer]->gone();
+    // What it sent before it went may have come in between.
+    if (!gone.empty() && !step()) throw DeviceError(gone);
+  }
+}
+
+std::string Exchange::late() {
+  return "nothing has moved for " + describe_timeout(limit_) + "; waiting for " + waiting_for() +
+         "; see whether these ranks make this call, and raise the limit if they are only late";
+}
+
+std::string Exchange::waiting_for() {
+  std::string text;
+  const auto add = [&](const std::string& what) { text += (text.empty() ? "" : ", ") + what; };
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
+    if (peer == mesh_.rank) continue;
+    if (in_[peer].has_envelope)
+      add(mesh_.names[peer] + ", which has not made the call");
+    else if (!in_[peer].finished() || fold_.left > 0)
+      add("data of " + mesh_.names[peer]);
+    else if (!out_[peer].finished())
+      add(mesh_.names[peer] + " to take its data");
+  }
+  return text.empty() ? "the network" : text;
+}
+
+void Exchange::clear() {
+  for (Outgoing& out : out_) out = Outgoing{};
+  for (Incoming& in : in_) in = Incoming{};
+  fold_ = Fold{};
+}
+
+}  // namespace adapter::collectives

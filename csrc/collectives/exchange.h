@@ -1,0 +1,100 @@
+// One operation's traffic: what goes to whom, what comes from whom, and a reduction of what several ranks send.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "adapter_sdk/collectives.h"
+#include "collectives/mesh.h"
+#include "collectives/socket.h"
+
+namespace adapter::collectives {
+
+enum class Kind : uint16_t {
+  all_reduce = 1,
+  broadcast,
+  reduce,
+  all_gather,
+  reduce_scatter,
+  all_to_all,
+  barrier,
+  point_to_point
+};
+const char* name_of(Kind kind);
+
+// Goes ahead of what a rank sends, so that ranks which disagree learn it instead of mixing up their data.
+struct Envelope {
+  Kind kind = Kind::barrier;
+  uint16_t reduction = 0;
+  int32_t dtype = 0;
+  uint64_t root = 0;
+  uint64_t count = 0;
+  uint64_t number = 0;  // of the collective on this communicator; 0 for send and recv, whose order is that of the pair
+};
+std::string to_string(const Envelope& envelope);  // "all_reduce of 12 float32 (sum), operation 3"
+
+// Fill in, then run(); may be filled in and run again for the next phase of the same operation.
+class Exchange {
+ public:
+  Exchange(Mesh& mesh, std::chrono::milliseconds limit);
+
+  // To the peer: an envelope, which the peer has to expect in the same words.
+  void announce(size_t peer, const Envelope& envelope);
+  void expect(size_t peer, const Envelope& envelope);
+  void send(size_t peer, const void* data, size_t bytes);
+  void receive(size_t peer, void* data, size_t bytes);
+  // Reduces what all peers send with this rank's own part, in order of rank; all peers have to send as much.
+  void receive_and_fold(const void* own, void* out, size_t count, DType dtype, ReduceOp op);
+
+  // Returns when all has been sent and received. Throws DeviceError: a rank is gone, disagrees, gave up, or nothing
+  // moved for longer than the limit.
+  void run();
+
+ private:
+  struct Outgoing {
+    std::vector<Arrived> pieces;
+    size_t next = 0, done = 0;  // piece, and how many bytes of it
+    size_t padding = 0;
+    std::array<std::byte, Link::kAlignment> envelope;
+    bool finished() const { return next == pieces.size() && padding == 0; }
+  };
+  struct Incoming {
+    std::vector<Room> pieces;
+    size_t next = 0, done = 0;
+    size_t padding = 0;
+    bool has_envelope = false;
+    Envelope expected;
+    bool finished() const { return !has_envelope && next == pieces.size() && padding == 0; }
+  };
+  struct Fold {
+    const std::byte* own = nullptr;
+    std::byte* out = nullptr;
+    size_t left = 0;
+    DType dtype = DType::undefined;
+    ReduceOp op = ReduceOp::sum;
+    std::vector<const void*> sources;
+  };
+
+  bool step();
+  bool step_out(size_t peer);
+  bool step_in(size_t peer);
+  bool step_fold();
+  bool finished();
+  void check_envelope(size_t peer, const std::byte* data);
+  bool wait();
+  bool sleep();
+  void throw_if_lost();
+  std::string late();
+  std::string waiting_for();
+  void clear();
+
+  Mesh& mesh_;
+  const std::chrono::milliseconds limit_;
+  std::vector<Outgoing> out_;
+  std::vector<Incoming> in_;
+  Fold fold_;
+};
+
+}  // namespace adapter::collectives

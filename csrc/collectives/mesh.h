@@ -1,0 +1,36 @@
+// This rank's links to all others of a communicator, and how it waits for them.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectives/link.h"
+#include "collectives/options.h"
+#include "collectives/segment.h"
+
+namespace adapter::collectives {
+
+struct UniqueId {
+  static constexpr size_t kBytes = 128;
+  std::byte bytes[kBytes];
+};
+
+// Opens a meeting point in this process for the ranks that are given the id. Throws DeviceError.
+UniqueId make_unique_id(const Options& options);
+
+struct Mesh {
+  size_t rank = 0, ranks = 1;
+  std::vector<std::unique_ptr<Link>> links;  // by rank; NULL for this one
+  std::vector<std::string> names;            // "rank 1 (process 4242 on host n7)"
+  std::shared_ptr<Segment> segment;          // of this host; NULL where no peer is reached through it
+  bool has_sockets = false;
+  bool crowded = false;  // more ranks on this host than processors: whoever waits had better sleep
+
+  // Meets all other ranks and opens the links. Throws DeviceError naming the ranks that did not come in time, and
+  // InvalidArgument for an id that is none, or a rank that is taken twice.
+  static Mesh join(const UniqueId& id, size_t rank, size_t ranks, const Options& options);
+};
+
+}  // namespace adapter::collectives
