@@ -91,6 +91,9 @@ void Exchange::receive_and_fold(const void* own, void* out, size_t count, DType 
 }
 
 void Exchange::run() {
+  // Envelopes first: a rank that disagrees with another must have told all of them what it wants.
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer)
+    if (peer != mesh_.rank) step_out(peer);
   Clock::time_point last_progress = Clock::now();
   for (;;) {
     bool moved = false;

@@ -68,14 +68,17 @@ class TcpLink final : public Link {
   void push() {
     for (Arrived waiting = out_.content(); waiting.bytes > 0 && lost_.empty(); waiting = out_.content()) {
       const ssize_t sent = ::send(socket_.descriptor(), waiting.data, waiting.bytes, MSG_NOSIGNAL);
-      if (sent <= 0) return note(errno);
+      if (sent <= 0) return void(note(errno));
       out_.empty(static_cast<size_t>(sent));
     }
   }
   void pull() {
     for (Room free = in_.room(); free.bytes > 0 && !closed_; free = in_.room()) {
       const ssize_t got = ::recv(socket_.descriptor(), free.data, free.bytes, 0);
-      if (got < 0) return note(errno);
+      if (got < 0) {
+        closed_ = note(errno);
+        return;
+      }
       if (got == 0) {
         closed_ = true;
         lost_ = name_ + " has closed its connection: it has ended, or has given up";
@@ -84,10 +87,11 @@ class TcpLink final : public Link {
       in_.fill(static_cast<size_t>(got));
     }
   }
-  void note(int error) {
-    if (error == EAGAIN || error == EINTR) return;
-    closed_ = true;
+  // True when the connection is lost. What has come before can still be read: it may say why.
+  bool note(int error) {
+    if (error == EAGAIN || error == EINTR) return false;
     lost_ = "the connection to " + name_ + " is lost: " + std::strerror(error);
+    return true;
   }
 
   Socket socket_;
