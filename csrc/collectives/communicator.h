@@ -1,9 +1,12 @@
 // Collective operations between processes on memory of the host. Knows nothing of Paddle or of streams.
 #pragma once
 
+#include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "collectives/exchange.h"
@@ -37,6 +40,9 @@ class Communicator {
   // What carries the data to the peers: "shm", "tcp", or "shm and tcp".
   std::string transport() const;
 
+  // Says that another call will follow on some thread.
+  void announce() { ++announced_; }
+
   void all_reduce(const void* send, void* recv, size_t count, DType dtype, ReduceOp op);
   void broadcast(void* data, size_t count, DType dtype, size_t root);
   void reduce(const void* send, void* recv, size_t count, DType dtype, ReduceOp op, size_t root);
@@ -46,7 +52,8 @@ class Communicator {
   // Parts by rank. Both sides of a pair have to give the same size; their own parts too.
   void all_to_all(const std::vector<Part>& send, const std::vector<Part>& recv);
   void barrier();
-  // All at once, in any order; those between one pair keep theirs.
+  // All at once, in any order; those between one pair keep theirs. A single send may be left behind, to be finished
+  // beside later calls, when one is announced.
   void transfer(const std::vector<Transfer>& transfers);
 
  private:
@@ -54,6 +61,7 @@ class Communicator {
   void operate(Envelope envelope, Work&& work);
   void greet(const Envelope& envelope);
   void fail(const std::string& reason);
+  void help();
   void require_peer(size_t peer, const char* role) const;
   void reduce_at_once(const std::byte* send, std::byte* recv, size_t count, DType dtype, ReduceOp op);
   void reduce_in_parts(const std::byte* send, std::byte* recv, size_t count, DType dtype, ReduceOp op);
@@ -65,6 +73,11 @@ class Communicator {
   Exchange exchange_;
   uint64_t number_ = 0;
   std::string lost_;
+  std::atomic<int> announced_{0};
+  // Goes on with messages that were left behind while no call does; started by the first of them.
+  std::thread helper_;
+  std::condition_variable left_behind_;
+  bool closing_ = false;
 };
 
 }  // namespace adapter::collectives

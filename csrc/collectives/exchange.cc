@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kPiece = size_t{64} << 10;
 constexpr std::chrono::microseconds kSpin{50};
 constexpr std::chrono::milliseconds kNap{50};      // between two looks at whether the others are still there
+constexpr std::chrono::milliseconds kShortNap{1};  // where this process may have news of its own
 constexpr std::chrono::milliseconds kMixedNap{1};  // where sockets and shared memory have to be watched at once
 
 size_t padding_of(size_t bytes) { return (Link::kAlignment - bytes % Link::kAlignment) % Link::kAlignment; }
@@ -55,7 +56,7 @@ std::string to_string(const Envelope& envelope) {
 }
 
 Exchange::Exchange(Mesh& mesh, std::chrono::milliseconds limit)
-    : mesh_(mesh), limit_(limit), out_(mesh.ranks), in_(mesh.ranks) {}
+    : mesh_(mesh), limit_(limit), out_(mesh.ranks), in_(mesh.ranks), backlog_(mesh.ranks) {}
 
 void Exchange::announce(size_t peer, const Envelope& envelope) {
   static_assert(sizeof(Envelope) <= Link::kAlignment);
@@ -99,14 +100,89 @@ void Exchange::run() {
     bool moved = false;
     while (step()) moved = true;
     if (finished()) break;
-    if (moved || wait()) {
+    if (moved || wait(kNap))
       last_progress = Clock::now();
-      continue;
-    }
-    throw_if_lost();
-    if (Clock::now() - last_progress > limit_) throw DeviceError(late());
+    else
+      require_progress(last_progress);
   }
   clear();
+}
+
+void Exchange::require_progress(Clock::time_point last_progress) {
+  throw_if_lost();
+  if (Clock::now() - last_progress > limit_) throw DeviceError(late());
+}
+
+// ---- messages that are left behind ----------------------------------------------------------------------------------
+
+void Exchange::post(size_t peer, const Envelope& envelope, const void* data, size_t bytes,
+                    const std::function<bool()>& may_defer) {
+  announce(peer, envelope);
+  send(peer, data, bytes);
+  Clock::time_point last_progress = Clock::now();
+  for (;;) {
+    bool moved = false;
+    while (step()) moved = true;
+    if (finished()) break;
+    if (!moved && may_defer()) {
+      defer(peer);
+      break;
+    }
+    if (moved || wait(kShortNap))
+      last_progress = Clock::now();
+    else
+      require_progress(last_progress);
+  }
+  clear();
+}
+
+void Exchange::defer(size_t peer) {
+  const Outgoing& out = out_[peer];
+  Leftover left;
+  for (size_t i = out.next; i < out.pieces.size(); ++i) {
+    const Arrived& piece = out.pieces[i];
+    const size_t from = i == out.next ? out.done : 0;
+    left.bytes.insert(left.bytes.end(), piece.data + from, piece.data + piece.bytes);
+  }
+  left.bytes.resize(left.bytes.size() + out.padding);
+  if (!left.bytes.empty()) backlog_[peer].push_back(std::move(left));
+}
+
+bool Exchange::has_backlog() const {
+  return std::any_of(backlog_.begin(), backlog_.end(), [](const auto& queue) { return !queue.empty(); });
+}
+
+bool Exchange::pump() {
+  bool moved = false;
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer)
+    if (peer != mesh_.rank) moved |= pump(peer);
+  return moved;
+}
+
+bool Exchange::pump(size_t peer) {
+  bool moved = false;
+  while (!backlog_[peer].empty()) {
+    Leftover& left = backlog_[peer].front();
+    const Room room = mesh_.links[peer]->room();
+    const size_t bytes = std::min({room.bytes, left.bytes.size() - left.sent, kPiece});
+    if (bytes == 0) break;
+    std::memcpy(room.data, left.bytes.data() + left.sent, bytes);
+    mesh_.links[peer]->commit(bytes);
+    left.sent += bytes;
+    if (left.sent == left.bytes.size()) backlog_[peer].pop_front();
+    moved = true;
+  }
+  return moved;
+}
+
+void Exchange::drain(const std::function<bool()>& may_leave) {
+  Clock::time_point last_progress = Clock::now();
+  while (has_backlog() && !may_leave()) {
+    if (pump() || wait(kShortNap))
+      last_progress = Clock::now();
+    else
+      require_progress(last_progress);
+  }
 }
 
 bool Exchange::step() {
@@ -120,6 +196,7 @@ bool Exchange::step() {
 }
 
 bool Exchange::step_out(size_t peer) {
+  if (!backlog_[peer].empty()) return pump(peer);
   Outgoing& out = out_[peer];
   if (out.finished()) return false;
   Link& link = *mesh_.links[peer];
@@ -221,17 +298,17 @@ void Exchange::check_envelope(size_t peer, const std::byte* data) {
 // ---- waiting --------------------------------------------------------------------------------------------------------
 
 // True when something moved meanwhile.
-bool Exchange::wait() {
+bool Exchange::wait(std::chrono::milliseconds nap) {
   const auto spin_end = Clock::now() + kSpin;
   while (!mesh_.crowded && Clock::now() < spin_end) {
     for (int i = 0; i < 32; ++i) relax();
     if (step()) return true;
   }
   sched_yield();
-  return step() || sleep() || step();
+  return step() || sleep(nap) || step();
 }
 
-bool Exchange::sleep() {
+bool Exchange::sleep(std::chrono::milliseconds nap) {
   if (mesh_.has_sockets) {
     std::vector<pollfd> asked;
     for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
@@ -239,7 +316,7 @@ bool Exchange::sleep() {
       const short events = mesh_.links[peer]->flushed() ? POLLIN : POLLIN | POLLOUT;
       asked.push_back({mesh_.links[peer]->descriptor(), events, 0});
     }
-    const auto nap = mesh_.segment == nullptr ? kNap : kMixedNap;
+    if (mesh_.segment != nullptr) nap = std::min(nap, kMixedNap);
     poll(asked.data(), asked.size(), static_cast<int>(nap.count()));
   } else if (mesh_.segment != nullptr) {
     const uint32_t ticket = mesh_.segment->prepare_to_sleep();
@@ -247,7 +324,7 @@ bool Exchange::sleep() {
       mesh_.segment->stay_awake();
       return true;
     }
-    mesh_.segment->sleep(ticket, kNap);
+    mesh_.segment->sleep(ticket, nap);
   }
   return false;
 }
@@ -257,7 +334,8 @@ void Exchange::throw_if_lost() {
     if (const std::string reason = mesh_.segment->failure(); !reason.empty()) throw DeviceError(reason);
   for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
     if (peer == mesh_.rank) continue;
-    const bool waited_for = !out_[peer].finished() || !in_[peer].finished() || fold_.left > 0;
+    const bool waited_for =
+        !out_[peer].finished() || !in_[peer].finished() || fold_.left > 0 || !backlog_[peer].empty();
     if (!waited_for) continue;
     const std::string gone = mesh_.links[peer]->gone();
     // What it sent before it went may have come in between.
@@ -279,7 +357,7 @@ std::string Exchange::waiting_for() {
       add(mesh_.names[peer] + ", which has not made the call");
     else if (!in_[peer].finished() || fold_.left > 0)
       add("data of " + mesh_.names[peer]);
-    else if (!out_[peer].finished())
+    else if (!out_[peer].finished() || !backlog_[peer].empty())
       add(mesh_.names[peer] + " to take its data");
   }
   return text.empty() ? "the network" : text;

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +54,17 @@ class Exchange {
   // moved for longer than the limit.
   void run();
 
+  // A message that this rank may leave behind: blocks until it is sent, or until may_defer() says that there is other
+  // work; then what is left is copied, and goes ahead of anything else to this peer. For sends that are not in a group:
+  // two ranks which first send and then receive would wait for each other for ever.
+  void post(size_t peer, const Envelope& envelope, const void* data, size_t bytes,
+            const std::function<bool()>& may_defer);
+  bool has_backlog() const;
+  // Moves on with what was left behind. False when nothing moved.
+  bool pump();
+  // Returns when nothing is left behind, or may_leave() says that there is other work. Throws as run().
+  void drain(const std::function<bool()>& may_leave);
+
  private:
   struct Outgoing {
     std::vector<Arrived> pieces;
@@ -78,13 +91,16 @@ class Exchange {
   };
 
   bool step();
+  bool pump(size_t peer);
+  void defer(size_t peer);
+  void require_progress(Clock::time_point last_progress);
   bool step_out(size_t peer);
   bool step_in(size_t peer);
   bool step_fold();
   bool finished();
   void check_envelope(size_t peer, const std::byte* data);
-  bool wait();
-  bool sleep();
+  bool wait(std::chrono::milliseconds nap);
+  bool sleep(std::chrono::milliseconds nap);
   void throw_if_lost();
   std::string late();
   std::string waiting_for();
@@ -95,6 +111,11 @@ class Exchange {
   std::vector<Outgoing> out_;
   std::vector<Incoming> in_;
   Fold fold_;
+  struct Leftover {
+    std::vector<std::byte> bytes;
+    size_t sent = 0;
+  };
+  std::vector<std::deque<Leftover>> backlog_;
 };
 
 }  // namespace adapter::collectives

@@ -201,6 +201,23 @@ void many_communicators(const World& world) {
   other.join();
 }
 
+// Everybody sends to the next and then receives, which waits for ever unless the send can be left behind.
+void send_first(const World& world) {
+  Communicator group = world.join();
+  const size_t count = 3000017, next = (world.rank + 1) % world.ranks,
+               before = (world.rank + world.ranks - 1) % world.ranks;
+  for (size_t turn = 0; turn < 3; ++turn) {
+    std::vector<int32_t> own = data_of<int32_t>(world.rank, count, turn), got(count);
+    group.announce();
+    group.announce();
+    group.transfer({{true, own.data(), count, DType::int32, next}});
+    std::fill(own.begin(), own.end(), 0);  // left behind means copied
+    group.transfer({{false, got.data(), count, DType::int32, before}});
+    require(got == data_of<int32_t>(before, count, turn), "a message that was left behind");
+  }
+  group.barrier();
+}
+
 // The message of the error that `call` ends with.
 std::string error_of(const std::function<void()>& call) {
   try {
@@ -297,6 +314,7 @@ const std::map<std::string, void (*)(const World&)> kScenarios = {
     {"late", late},
     {"absent", absent},
     {"bandwidth", bandwidth},
+    {"send_first", send_first},
 };
 
 int run_rank(const std::string& scenario, const World& world) {

@@ -160,8 +160,7 @@ def _intact(place: Place, variation: Variation, array: Array, base: Any) -> list
 def _all_reduce(place: Place, variation: Variation) -> list[Wanted]:
     parts = _parts(place, variation, variation.count)
     tensor, base = place.tensor(parts[place.rank], variation.misaligned)
-    # The other entry asks for NCCL's version when it is to average, which a build without NCCL does not have.
-    call = place.paddle.distributed.stream.all_reduce
+    call = place.paddle.distributed.all_reduce
     _wait(call(tensor, op=_op(place, variation.reduction), group=place.group, **_sync(variation)), variation)
     front = _intact(place, variation, parts[place.rank], base)
     return [(reduced(parts, variation.reduction), tensor), *front]
