@@ -13,6 +13,8 @@ namespace {
 // Up to here every rank sends everything to everyone and reduces all of it: one exchange instead of two.
 constexpr size_t kSmallBytes = size_t{4} << 10;
 
+constexpr std::chrono::seconds kFarewell{10};  // for messages that nobody has taken when the communicator goes
+
 std::string next_name(size_t rank, size_t ranks) {
   static std::atomic<int> made{0};
   return "communicator " + std::to_string(made++) + " (rank " + std::to_string(rank) + " of " + std::to_string(ranks) +
@@ -56,7 +58,11 @@ Communicator::~Communicator() {
     closing_ = true;
   }
   left_behind_.notify_one();
-  if (helper_.joinable()) helper_.join();
+  if (!helper_.joinable()) return;
+  helper_.join();
+  const auto deadline = Clock::now() + std::min<std::chrono::milliseconds>(options_.timeout, kFarewell);
+  while (lost_.empty() && exchange_.has_backlog() && Clock::now() < deadline)
+    if (!exchange_.pump()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 std::string Communicator::transport() const {
@@ -69,16 +75,12 @@ std::string Communicator::transport() const {
 
 template <typename Work>
 void Communicator::operate(Envelope envelope, Work&& work) {
-  int announced = announced_;
-  while (announced > 0 && !announced_.compare_exchange_weak(announced, announced - 1)) {
-  }
   const std::lock_guard<std::mutex> lock(mutex_);
   if (envelope.kind != Kind::point_to_point) envelope.number = ++number_;
   const std::string where = name_ + ", " + to_string(envelope) + ": ";
   if (!lost_.empty()) throw DeviceError(where + "the communicator was lost before: " + lost_);
   try {
     work(envelope);
-    exchange_.drain([this] { return announced_ > 0; });
   } catch (const std::exception& error) {
     fail(error.what());
     throw DeviceError(where + error.what());
@@ -293,8 +295,7 @@ void Communicator::transfer(const std::vector<Transfer>& transfers) {
     }
     if (transfers.size() == 1 && transfers[0].sends && transfers[0].peer != rank()) {
       const Transfer& only = transfers[0];
-      exchange_.post(only.peer, described(only), only.data, only.count * size_of(only.dtype),
-                     [this] { return announced_ > 0; });
+      exchange_.post(only.peer, described(only), only.data, only.count * size_of(only.dtype));
       if (!exchange_.has_backlog()) return;
       if (!helper_.joinable()) helper_ = std::thread([this] { help(); });
       return left_behind_.notify_one();

@@ -1,7 +1,6 @@
 // Collective operations between processes on memory of the host. Knows nothing of Paddle or of streams.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -40,9 +39,6 @@ class Communicator {
   // What carries the data to the peers: "shm", "tcp", or "shm and tcp".
   std::string transport() const;
 
-  // Says that another call will follow on some thread.
-  void announce() { ++announced_; }
-
   void all_reduce(const void* send, void* recv, size_t count, DType dtype, ReduceOp op);
   void broadcast(void* data, size_t count, DType dtype, size_t root);
   void reduce(const void* send, void* recv, size_t count, DType dtype, ReduceOp op, size_t root);
@@ -52,8 +48,9 @@ class Communicator {
   // Parts by rank. Both sides of a pair have to give the same size; their own parts too.
   void all_to_all(const std::vector<Part>& send, const std::vector<Part>& recv);
   void barrier();
-  // All at once, in any order; those between one pair keep theirs. A single send may be left behind, to be finished
-  // beside later calls, when one is announced.
+  // All at once, in any order; those between one pair keep theirs. A single send returns within milliseconds
+  // even when its receiver is not there: what has not been taken by then is copied and left behind. The destructor
+  // gives it a few seconds more.
   void transfer(const std::vector<Transfer>& transfers);
 
  private:
@@ -73,7 +70,6 @@ class Communicator {
   Exchange exchange_;
   uint64_t number_ = 0;
   std::string lost_;
-  std::atomic<int> announced_{0};
   // Goes on with messages that were left behind while no call does; started by the first of them.
   std::thread helper_;
   std::condition_variable left_behind_;

@@ -16,7 +16,8 @@ namespace {
 constexpr size_t kPiece = size_t{64} << 10;
 constexpr std::chrono::microseconds kSpin{50};
 constexpr std::chrono::milliseconds kNap{50};      // between two looks at whether the others are still there
-constexpr std::chrono::milliseconds kShortNap{1};  // where this process may have news of its own
+constexpr std::chrono::milliseconds kPatience{5};  // with a receiver, before the rest of a message is left behind
+constexpr std::chrono::milliseconds kShortNap{1};
 constexpr std::chrono::milliseconds kMixedNap{1};  // where sockets and shared memory have to be watched at once
 
 size_t padding_of(size_t bytes) { return (Link::kAlignment - bytes % Link::kAlignment) % Link::kAlignment; }
@@ -115,24 +116,17 @@ void Exchange::require_progress(Clock::time_point last_progress) {
 
 // ---- messages that are left behind ----------------------------------------------------------------------------------
 
-void Exchange::post(size_t peer, const Envelope& envelope, const void* data, size_t bytes,
-                    const std::function<bool()>& may_defer) {
+void Exchange::post(size_t peer, const Envelope& envelope, const void* data, size_t bytes) {
   announce(peer, envelope);
   send(peer, data, bytes);
   Clock::time_point last_progress = Clock::now();
-  for (;;) {
-    bool moved = false;
-    while (step()) moved = true;
-    if (finished()) break;
-    if (!moved && may_defer()) {
-      defer(peer);
-      break;
-    }
-    if (moved || wait(kShortNap))
+  while (!finished() && Clock::now() - last_progress < kPatience) {
+    if (step() || wait(kShortNap))
       last_progress = Clock::now();
     else
-      require_progress(last_progress);
+      throw_if_lost();
   }
+  defer(peer);
   clear();
 }
 
@@ -173,16 +167,6 @@ bool Exchange::pump(size_t peer) {
     moved = true;
   }
   return moved;
-}
-
-void Exchange::drain(const std::function<bool()>& may_leave) {
-  Clock::time_point last_progress = Clock::now();
-  while (has_backlog() && !may_leave()) {
-    if (pump() || wait(kShortNap))
-      last_progress = Clock::now();
-    else
-      require_progress(last_progress);
-  }
 }
 
 bool Exchange::step() {

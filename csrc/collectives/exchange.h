@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -54,16 +53,13 @@ class Exchange {
   // moved for longer than the limit.
   void run();
 
-  // A message that this rank may leave behind: blocks until it is sent, or until may_defer() says that there is other
-  // work; then what is left is copied, and goes ahead of anything else to this peer. For sends that are not in a group:
-  // two ranks which first send and then receive would wait for each other for ever.
-  void post(size_t peer, const Envelope& envelope, const void* data, size_t bytes,
-            const std::function<bool()>& may_defer);
+  // A message that this rank may leave behind: blocks until it is sent, or for a few milliseconds without progress;
+  // then what is left is copied, and goes ahead of anything else to this peer. For sends that are not in a group: two
+  // ranks which first send and then receive would wait for each other for ever.
+  void post(size_t peer, const Envelope& envelope, const void* data, size_t bytes);
   bool has_backlog() const;
   // Moves on with what was left behind. False when nothing moved.
   bool pump();
-  // Returns when nothing is left behind, or may_leave() says that there is other work. Throws as run().
-  void drain(const std::function<bool()>& may_leave);
 
  private:
   struct Outgoing {

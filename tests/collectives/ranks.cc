@@ -208,8 +208,6 @@ void send_first(const World& world) {
                before = (world.rank + world.ranks - 1) % world.ranks;
   for (size_t turn = 0; turn < 3; ++turn) {
     std::vector<int32_t> own = data_of<int32_t>(world.rank, count, turn), got(count);
-    group.announce();
-    group.announce();
     group.transfer({{true, own.data(), count, DType::int32, next}});
     std::fill(own.begin(), own.end(), 0);  // left behind means copied
     group.transfer({{false, got.data(), count, DType::int32, before}});

@@ -147,17 +147,26 @@ def _reduce_and_see(stage: Stage, count: int = _COUNT) -> list[str]:
     return [f"rank {stage.rank}: the call came back without an error"]
 
 
+def _meet(stage: Stage) -> None:
+    """Makes the communicator, so that what follows is about using it."""
+    stage.paddle.distributed.all_reduce(stage.own(0))
+    stage.paddle.device.synchronize()
+
+
 def _death(stage: Stage) -> list[str]:
+    _meet(stage)
     if stage.rank == VICTIM:
         os.kill(os.getpid(), signal.SIGKILL)
     return _reduce_and_see(stage)
 
 
 def _sizes(stage: Stage) -> list[str]:
+    _meet(stage)
     return _reduce_and_see(stage, _COUNT - (stage.rank == VICTIM))
 
 
 def _absent(stage: Stage) -> list[str]:
+    _meet(stage)
     if stage.rank == VICTIM:
         return []
     return _reduce_and_see(stage)
