@@ -46,9 +46,10 @@ void copy_bytes(void* to, const void* from, size_t bytes) {
 
 }  // namespace
 
-Communicator::Communicator(const UniqueId& id, size_t rank, size_t ranks, const Options& options)
+Communicator::Communicator(const UniqueId& id, size_t rank, size_t ranks, const Options& options,
+                           const SharedMemory& memory)
     : options_(options),
-      mesh_(Mesh::join(id, rank, ranks, options)),
+      mesh_(Mesh::join(id, rank, ranks, options, memory)),
       name_(next_name(rank, ranks)),
       exchange_(mesh_, options.timeout) {}
 

@@ -30,7 +30,7 @@ class Communicator {
   };
 
   // See Mesh::join.
-  Communicator(const UniqueId& id, size_t rank, size_t ranks, const Options& options);
+  Communicator(const UniqueId& id, size_t rank, size_t ranks, const Options& options, const SharedMemory& memory = {});
   ~Communicator();
 
   size_t rank() const { return mesh_.rank; }

@@ -20,6 +20,14 @@ constexpr std::chrono::milliseconds kPatience{5};  // with a receiver, before th
 constexpr std::chrono::milliseconds kShortNap{1};
 constexpr std::chrono::milliseconds kMixedNap{1};  // where sockets and shared memory have to be watched at once
 
+// From here on a message is worth a line that says where it lies.
+constexpr size_t kLarge = size_t{16} << 10;
+
+struct Source {
+  uint64_t elsewhere = 0;  // 1: at `offset` of the sender's memory; 0: it follows
+  uint64_t offset = 0;
+};
+
 size_t padding_of(size_t bytes) { return (Link::kAlignment - bytes % Link::kAlignment) % Link::kAlignment; }
 
 void relax() {
@@ -57,7 +65,7 @@ std::string to_string(const Envelope& envelope) {
 }
 
 Exchange::Exchange(Mesh& mesh, std::chrono::milliseconds limit)
-    : mesh_(mesh), limit_(limit), out_(mesh.ranks), in_(mesh.ranks), backlog_(mesh.ranks) {}
+    : mesh_(mesh), limit_(limit), out_(mesh.ranks), in_(mesh.ranks), lent_(mesh.ranks), backlog_(mesh.ranks) {}
 
 void Exchange::announce(size_t peer, const Envelope& envelope) {
   static_assert(sizeof(Envelope) <= Link::kAlignment);
@@ -72,8 +80,17 @@ void Exchange::expect(size_t peer, const Envelope& envelope) {
   in_[peer].expected = envelope;
 }
 
-void Exchange::send(size_t peer, const void* data, size_t bytes) {
+void Exchange::send(size_t peer, const void* data, size_t bytes, bool copied) {
   if (bytes == 0) return;
+  if (bytes >= kLarge && mesh_.readers[peer]) {
+    Source source;
+    if (!copied && mesh_.memory.holds(data, bytes))
+      source = {1, static_cast<uint64_t>(static_cast<const std::byte*>(data) - mesh_.memory.base)};
+    std::memcpy(out_[peer].source.data(), &source, sizeof source);
+    out_[peer].pieces.push_back({out_[peer].source.data(), out_[peer].source.size()});
+    lent_[peer] += source.elsewhere;
+    if (source.elsewhere) return;
+  }
   out_[peer].pieces.push_back({static_cast<const std::byte*>(data), bytes});
   out_[peer].padding = padding_of(bytes);
 }
@@ -82,14 +99,21 @@ void Exchange::receive(size_t peer, void* data, size_t bytes) {
   if (bytes == 0) return;
   in_[peer].pieces.push_back({static_cast<std::byte*>(data), bytes});
   in_[peer].padding = padding_of(bytes);
+  in_[peer].bytes = bytes;
+  in_[peer].has_source = bytes >= kLarge && mesh_.peers[peer] != nullptr;
 }
 
 void Exchange::receive_and_fold(const void* own, void* out, size_t count, DType dtype, ReduceOp op) {
   if (count == 0) return;
   fold_ = {static_cast<const std::byte*>(own),   static_cast<std::byte*>(out), count, dtype, op,
            std::vector<const void*>(mesh_.ranks)};
-  for (size_t peer = 0; peer < mesh_.ranks; ++peer)
-    if (peer != mesh_.rank) in_[peer].padding = padding_of(count * size_of(dtype));
+  const size_t bytes = count * size_of(dtype);
+  for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
+    if (peer == mesh_.rank) continue;
+    in_[peer].padding = padding_of(bytes);
+    in_[peer].bytes = bytes;
+    in_[peer].has_source = bytes >= kLarge && mesh_.peers[peer] != nullptr;
+  }
 }
 
 void Exchange::run() {
@@ -118,7 +142,7 @@ void Exchange::require_progress(Clock::time_point last_progress) {
 
 void Exchange::post(size_t peer, const Envelope& envelope, const void* data, size_t bytes) {
   announce(peer, envelope);
-  send(peer, data, bytes);
+  send(peer, data, bytes, true);
   Clock::time_point last_progress = Clock::now();
   while (!finished() && Clock::now() - last_progress < kPatience) {
     if (step() || wait(kShortNap))
@@ -208,14 +232,24 @@ bool Exchange::step_in(size_t peer) {
   Incoming& in = in_[peer];
   if (in.finished()) return false;
   Link& link = *mesh_.links[peer];
-  const Arrived arrived = link.arrived();
-  size_t used = 0;
-  if (in.has_envelope) {
-    if (arrived.bytes < Link::kAlignment) return false;
-    check_envelope(peer, arrived.data);
-    in.has_envelope = false;
-    used = Link::kAlignment;
+  if (in.has_envelope || in.has_source) {
+    const Arrived head = link.arrived();
+    if (head.bytes < Link::kAlignment) return false;
+    if (in.has_envelope) {
+      check_envelope(peer, head.data);
+      in.has_envelope = false;
+    } else {
+      Source source;
+      std::memcpy(&source, head.data, sizeof source);
+      if (source.elsewhere) in.elsewhere = mesh_.peers[peer]->at(source.offset, in.bytes);
+      if (source.elsewhere) in.padding = 0;
+      in.has_source = false;
+    }
+    link.consume(Link::kAlignment);
+    return true;
   }
+  const Arrived arrived = this->arrived(peer);
+  size_t used = 0;
   while (in.next < in.pieces.size() && used < std::min(arrived.bytes, kPiece)) {
     const Room& piece = in.pieces[in.next];
     const size_t bytes = std::min({piece.bytes - in.done, arrived.bytes - used, kPiece - used});
@@ -231,8 +265,24 @@ bool Exchange::step_in(size_t peer) {
     used += in.padding;
     in.padding = 0;
   }
-  if (used > 0) link.consume(used);
+  if (used > 0) take(peer, used);
   return used > 0;
+}
+
+// What can be read of the peer's message: from its own memory all of it, else what has come.
+Arrived Exchange::arrived(size_t peer) {
+  const Incoming& in = in_[peer];
+  return in.elsewhere != nullptr ? Arrived{in.elsewhere, in.bytes} : mesh_.links[peer]->arrived();
+}
+
+void Exchange::take(size_t peer, size_t bytes) {
+  Incoming& in = in_[peer];
+  if (in.elsewhere == nullptr) return mesh_.links[peer]->consume(bytes);
+  in.elsewhere += bytes;
+  in.bytes -= bytes;
+  if (in.bytes > 0) return;
+  in.elsewhere = nullptr;
+  mesh_.links[peer]->done_elsewhere();
 }
 
 // As many elements as have come from every peer.
@@ -245,15 +295,15 @@ bool Exchange::step_fold() {
       fold_.sources[peer] = fold_.own;
       continue;
     }
-    if (in_[peer].has_envelope) return false;
-    const Arrived arrived = mesh_.links[peer]->arrived();
+    if (in_[peer].has_envelope || in_[peer].has_source) return false;
+    const Arrived arrived = this->arrived(peer);
     fold_.sources[peer] = arrived.data;
     count = std::min(count, arrived.bytes / width);
   }
   if (count == 0) return false;
   fold(fold_.dtype, fold_.op, fold_.sources.data(), mesh_.ranks, fold_.out, count);
   for (size_t peer = 0; peer < mesh_.ranks; ++peer)
-    if (peer != mesh_.rank) mesh_.links[peer]->consume(count * width);
+    if (peer != mesh_.rank) take(peer, count * width);
   fold_.own += count * width;
   fold_.out += count * width;
   fold_.left -= count;
@@ -265,6 +315,7 @@ bool Exchange::finished() {
   for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
     if (peer == mesh_.rank) continue;
     if (!out_[peer].finished() || !in_[peer].finished() || !mesh_.links[peer]->flushed()) return false;
+    if (mesh_.links[peer]->read_elsewhere() < lent_[peer]) return false;
   }
   return true;
 }
@@ -318,8 +369,8 @@ void Exchange::throw_if_lost() {
     if (const std::string reason = mesh_.segment->failure(); !reason.empty()) throw DeviceError(reason);
   for (size_t peer = 0; peer < mesh_.ranks; ++peer) {
     if (peer == mesh_.rank) continue;
-    const bool waited_for =
-        !out_[peer].finished() || !in_[peer].finished() || fold_.left > 0 || !backlog_[peer].empty();
+    const bool waited_for = !out_[peer].finished() || !in_[peer].finished() || fold_.left > 0 ||
+                            !backlog_[peer].empty() || mesh_.links[peer]->read_elsewhere() < lent_[peer];
     if (!waited_for) continue;
     const std::string gone = mesh_.links[peer]->gone();
     // What it sent before it went may have come in between.
@@ -341,7 +392,7 @@ std::string Exchange::waiting_for() {
       add(mesh_.names[peer] + ", which has not made the call");
     else if (!in_[peer].finished() || fold_.left > 0)
       add("data of " + mesh_.names[peer]);
-    else if (!out_[peer].finished() || !backlog_[peer].empty())
+    else if (!out_[peer].finished() || !backlog_[peer].empty() || mesh_.links[peer]->read_elsewhere() < lent_[peer])
       add(mesh_.names[peer] + " to take its data");
   }
   return text.empty() ? "the network" : text;

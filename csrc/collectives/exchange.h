@@ -44,7 +44,8 @@ class Exchange {
   // To the peer: an envelope, which the peer has to expect in the same words.
   void announce(size_t peer, const Envelope& envelope);
   void expect(size_t peer, const Envelope& envelope);
-  void send(size_t peer, const void* data, size_t bytes);
+  // Data in shared memory is read by the peer where it lies, unless `copied`.
+  void send(size_t peer, const void* data, size_t bytes, bool copied = false);
   void receive(size_t peer, void* data, size_t bytes);
   // Reduces what all peers send with this rank's own part, in order of rank; all peers have to send as much.
   void receive_and_fold(const void* own, void* out, size_t count, DType dtype, ReduceOp op);
@@ -66,7 +67,7 @@ class Exchange {
     std::vector<Arrived> pieces;
     size_t next = 0, done = 0;  // piece, and how many bytes of it
     size_t padding = 0;
-    std::array<std::byte, Link::kAlignment> envelope;
+    std::array<std::byte, Link::kAlignment> envelope, source;
     bool finished() const { return next == pieces.size() && padding == 0; }
   };
   struct Incoming {
@@ -75,7 +76,10 @@ class Exchange {
     size_t padding = 0;
     bool has_envelope = false;
     Envelope expected;
-    bool finished() const { return !has_envelope && next == pieces.size() && padding == 0; }
+    bool has_source = false;               // says where a large message lies; comes before it
+    size_t bytes = 0;                      // of the message
+    const std::byte* elsewhere = nullptr;  // in the sender's memory
+    bool finished() const { return !has_envelope && !has_source && next == pieces.size() && padding == 0; }
   };
   struct Fold {
     const std::byte* own = nullptr;
@@ -88,6 +92,8 @@ class Exchange {
 
   bool step();
   bool pump(size_t peer);
+  Arrived arrived(size_t peer);
+  void take(size_t peer, size_t bytes);
   void defer(size_t peer);
   void require_progress(Clock::time_point last_progress);
   bool step_out(size_t peer);
@@ -106,6 +112,7 @@ class Exchange {
   const std::chrono::milliseconds limit_;
   std::vector<Outgoing> out_;
   std::vector<Incoming> in_;
+  std::vector<uint64_t> lent_;  // by peer: messages given to it to be read where they lie, since the beginning
   Fold fold_;
   struct Leftover {
     std::vector<std::byte> bytes;

@@ -30,6 +30,10 @@ class Link {
   // The next incoming bytes, in one piece; empty when nothing has come.
   virtual Arrived arrived() = 0;
   virtual void consume(size_t bytes) = 0;
+  // For data that the other side reads where it lies: how many such messages of this rank it has done with, and saying
+  // so of one of its own.
+  virtual uint64_t read_elsewhere() const { return 0; }
+  virtual void done_elsewhere() {}
   // Whether everything committed has left this process.
   virtual bool flushed() { return true; }
   // Why nothing more will come from the other side ("has ended"); empty while it is there.

@@ -3,7 +3,9 @@
 #include "collectives/mesh.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +58,8 @@ struct Hello {
   Host host;
   int64_t process;
   uint64_t buffer_bytes;
+  uint64_t memory_bytes;
+  int32_t memory_file;
   uint32_t transport;
   uint16_t port;
   uint16_t addresses;
@@ -306,6 +310,23 @@ void share_memory(Mesh& mesh, const std::vector<Hello>& hellos, Table& table, st
   }
 }
 
+// Maps what the neighbours offer. Where that fails, data goes through the rings.
+void map_memory(Mesh& mesh, const std::vector<Hello>& hellos, Table& table) {
+  uint8_t mapped = mesh.segment != nullptr;
+  try {
+    for (size_t peer = 0; mapped && peer < mesh.ranks; ++peer)
+      if (mesh.links[peer] != nullptr && hellos[peer].memory_file >= 0)
+        mesh.peers[peer] =
+            std::make_unique<PeerMemory>(hellos[peer].process, hellos[peer].memory_file, hellos[peer].memory_bytes);
+  } catch (const DeviceError&) {
+    mapped = 0;
+    for (auto& peer : mesh.peers) peer = nullptr;
+  }
+  mesh.readers = table.gather(mapped);
+  for (size_t peer = 0; peer < mesh.ranks; ++peer)
+    if (mesh.links[peer] == nullptr || mesh.memory.file < 0) mesh.readers[peer] = 0;
+}
+
 struct Greeting {
   uint64_t secret;
   uint64_t rank;
@@ -351,7 +372,8 @@ Meeting read_id(const UniqueId& id) {
   return meeting;
 }
 
-Hello introduce(const Meeting& meeting, size_t rank, size_t ranks, const Options& options, const Socket& listener) {
+Hello introduce(const Meeting& meeting, size_t rank, size_t ranks, const Options& options, const Socket& listener,
+                const SharedMemory& memory) {
   Hello hello{};
   hello.magic = kMagic;
   hello.secret = meeting.secret;
@@ -361,6 +383,8 @@ Hello introduce(const Meeting& meeting, size_t rank, size_t ranks, const Options
   hello.process = getpid();
   hello.buffer_bytes = options.buffer_bytes;
   hello.transport = static_cast<uint32_t>(options.transport);
+  hello.memory_file = memory.file;
+  hello.memory_bytes = memory.bytes;
   hello.port = listener.port();
   hello.addresses = copy_addresses(options, hello.address);
   gethostname(hello.name, sizeof hello.name - 1);
@@ -387,7 +411,24 @@ UniqueId make_unique_id(const Options& options) {
   return id;
 }
 
-Mesh Mesh::join(const UniqueId& id, size_t rank, size_t ranks, const Options& options) {
+PeerMemory::PeerMemory(int64_t process, int file, size_t bytes) : base_(nullptr), bytes_(bytes) {
+  const std::string path = "/proc/" + std::to_string(process) + "/fd/" + std::to_string(file);
+  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  void* const base = opened < 0 ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, opened, 0);
+  if (opened >= 0) close(opened);
+  if (base == MAP_FAILED) throw DeviceError("collectives: cannot read " + path + ": " + std::strerror(errno));
+  base_ = static_cast<const std::byte*>(base);
+}
+
+PeerMemory::~PeerMemory() { munmap(const_cast<std::byte*>(base_), bytes_); }
+
+const std::byte* PeerMemory::at(size_t offset, size_t size) const {
+  if (offset > bytes_ || size > bytes_ - offset)
+    throw DeviceError("collectives: another rank sends what lies outside of its memory");
+  return base_ + offset;
+}
+
+Mesh Mesh::join(const UniqueId& id, size_t rank, size_t ranks, const Options& options, const SharedMemory& memory) {
   const Meeting meeting = read_id(id);
   if (ranks < 1 || ranks > kMaxRanks || rank >= ranks)
     throw InvalidArgument("collectives: rank " + std::to_string(rank) + " of " + std::to_string(ranks) +
@@ -396,9 +437,11 @@ Mesh Mesh::join(const UniqueId& id, size_t rank, size_t ranks, const Options& op
   mesh.rank = rank;
   mesh.ranks = ranks;
   mesh.links.resize(ranks);
+  mesh.peers.resize(ranks);
+  mesh.memory = memory;
   const auto deadline = Clock::now() + options.timeout;
   Socket listener = Socket::listen(1024);
-  const Hello own = introduce(meeting, rank, ranks, options, listener);
+  const Hello own = introduce(meeting, rank, ranks, options, listener, memory);
   const std::unique_ptr<Table> table = meet(meeting, own, deadline, options.timeout);
   const std::vector<Hello> hellos = table->gather(own);
   for (const Hello& hello : hellos)
@@ -407,6 +450,7 @@ Mesh Mesh::join(const UniqueId& id, size_t rank, size_t ranks, const Options& op
   std::vector<uint8_t> reached;
   std::string why_not;
   share_memory(mesh, hellos, *table, reached, why_not);
+  map_memory(mesh, hellos, *table);
   const bool all_shared = std::count(mesh.links.begin(), mesh.links.end(), std::unique_ptr<Link>()) == 1;
   if (options.transport == Transport::shared_memory && !all_shared)
     throw DeviceError(

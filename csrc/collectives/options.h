@@ -23,6 +23,19 @@ struct Options {
 // "1.5 s (ADAPTER_COLLECTIVES_TIMEOUT)", for messages about it.
 std::string describe_timeout(std::chrono::milliseconds timeout);
 
+// Memory of this process that ranks on the same host may read: a file, mapped whole at `base`. Large messages within it
+// are then read where they lie instead of being copied through a ring.
+struct SharedMemory {
+  int file = -1;
+  const std::byte* base = nullptr;
+  size_t bytes = 0;
+
+  bool holds(const void* data, size_t size) const {
+    const auto offset = static_cast<size_t>(static_cast<const std::byte*>(data) - base);
+    return file >= 0 && offset < bytes && size <= bytes - offset;
+  }
+};
+
 // Reads the environment anew. Throws InvalidArgument naming the variable and its value when one is malformed.
 Options options_from_environment();
 

@@ -31,6 +31,7 @@ struct alignas(128) Segment::Member {
 struct alignas(128) Segment::Ring {
   alignas(128) std::atomic<uint64_t> written;
   alignas(128) std::atomic<uint64_t> read;
+  std::atomic<uint64_t> elsewhere;  // messages that the reader has read in the writer's own memory
 };
 
 namespace {
@@ -83,6 +84,11 @@ class Segment::RingLink final : public Link {
   }
   void consume(size_t bytes) override {
     in_.read.store(in_.read.load(std::memory_order_relaxed) + bytes, std::memory_order_release);
+    segment_.ring_bell(other_);
+  }
+  uint64_t read_elsewhere() const override { return out_.elsewhere.load(std::memory_order_acquire); }
+  void done_elsewhere() override {
+    in_.elsewhere.fetch_add(1, std::memory_order_release);
     segment_.ring_bell(other_);
   }
   std::string gone() override {

@@ -1,6 +1,7 @@
 // Drives the communicator without Paddle: forks RANKS processes and runs SCENARIO in each.
 //
 //   ranks RANKS SCENARIO    exit code 0 when every rank did what the scenario says; what went wrong is on stderr
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,7 +45,9 @@ struct World {
     return id;
   }
   bool tcp() const { return options_from_environment().transport == Transport::tcp; }
-  Communicator join() const { return Communicator(share_id(), rank, ranks, options_from_environment()); }
+  Communicator join(const SharedMemory& memory = {}) const {
+    return Communicator(share_id(), rank, ranks, options_from_environment(), memory);
+  }
 };
 
 void require(bool condition, const std::string& what) {
@@ -216,6 +219,35 @@ void send_first(const World& world) {
   group.barrier();
 }
 
+// Large data in memory that the others may read, beside data elsewhere, in place and not.
+void read_in_place(const World& world) {
+  const size_t bytes = size_t{64} << 20, n = world.ranks, count = 100003;
+  const int file = memfd_create("rank", MFD_CLOEXEC);
+  require(file >= 0 && ftruncate(file, static_cast<off_t>(bytes)) == 0, "memfd");
+  auto* const base = static_cast<std::byte*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+  Communicator group = world.join({file, base, bytes});
+  auto* const here = reinterpret_cast<int32_t*>(base + 4096 * world.rank);
+  auto* const there = here + (size_t{8} << 20);
+  std::vector<int32_t> outside(count * n);
+  for (size_t turn = 0; turn < 6; ++turn) {
+    const auto own = data_of<int32_t>(world.rank, count * n);
+    int32_t* const from = turn % 2 == world.rank % 2 ? here : outside.data();  // some ranks lend, some do not
+    int32_t* const to = turn < 3 ? from : there;
+    std::copy(own.begin(), own.end(), from);
+    group.all_reduce(from, to, count, DType::int32, ReduceOp::sum);
+    for (size_t i = 0; i < count; ++i) require(to[i] == expected(ReduceOp::sum, n, i), "all_reduce in place");
+    std::copy(own.begin(), own.end(), from);
+    group.reduce_scatter(from, there, count, DType::int32, ReduceOp::maximum);
+    for (size_t i = 0; i < count; ++i)
+      require(there[i] == expected(ReduceOp::maximum, n, world.rank * count + i), "reduce_scatter");
+    group.all_gather(from, there, count, DType::int32);
+    for (size_t r = 0; r < n; ++r)
+      for (size_t i = 0; i < count; ++i) require(there[r * count + i] == value(r, i), "all_gather");
+    group.broadcast(from, count, DType::int32, turn % n);
+    for (size_t i = 0; i < count; ++i) require(from[i] == value(turn % n, i), "broadcast");
+  }
+}
+
 // The message of the error that `call` ends with.
 std::string error_of(const std::function<void()>& call) {
   try {
@@ -313,6 +345,7 @@ const std::map<std::string, void (*)(const World&)> kScenarios = {
     {"absent", absent},
     {"bandwidth", bandwidth},
     {"send_first", send_first},
+    {"read_in_place", read_in_place},
 };
 
 int run_rank(const std::string& scenario, const World& world) {

@@ -50,8 +50,11 @@ CommunicatorHandle RefchipCollectives::create(int card, size_t ranks, const void
   device_.card(card);
   UniqueId given;
   std::memcpy(given.bytes, id, sizeof given.bytes);
+  const AddressSpace& space = AddressSpace::instance();
+  const adapter::collectives::SharedMemory memory{space.file(), static_cast<const std::byte*>(space.readable_begin()),
+                                                  space.bytes()};
   return new Shared(
-      std::make_shared<Communicator>(given, rank, ranks, adapter::collectives::options_from_environment()));
+      std::make_shared<Communicator>(given, rank, ranks, adapter::collectives::options_from_environment(), memory));
 }
 
 void RefchipCollectives::destroy(CommunicatorHandle communicator) {
