@@ -113,13 +113,13 @@ def _calls(contestant: Any, job: dict[str, Any]) -> int:
     return max(2, min(200, int(ROUND_SECONDS / once)))
 
 
-def _compare(ranks: int, rounds: int, torch: str | None) -> list[dict[str, Any]]:
+def _compare(ranks: int, operations: list[str], rounds: int, torch: str | None) -> list[dict[str, Any]]:
     contestants: dict[str, Any] = {"refchip": Refchip(ranks), "gloo (paddle)": Gloo(sys.executable, [], ranks)}
     if torch is not None:
         contestants["gloo (torch)"] = Gloo(torch, ["torch"], ranks)
     rows = []
     try:
-        for operation in OPERATIONS:
+        for operation in operations:
             for size in SIZES:
                 job = {"operation": operation, "size": size, "dtype": "float32"}
                 calls = {name: _calls(one, job) for name, one in contestants.items()}
@@ -147,12 +147,15 @@ def _compare(ranks: int, rounds: int, torch: str | None) -> list[dict[str, Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ranks", default="2,4")
+    parser.add_argument("--operations", default=",".join(OPERATIONS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--torch", metavar="PYTHON", help="a Python that has PyTorch and adapter_conform's path")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(describe_machine())
-    rows = [row for ranks in options.ranks.split(",") for row in _compare(int(ranks), options.rounds, options.torch)]
+    rows = []
+    for ranks in map(int, options.ranks.split(",")):
+        rows += _compare(ranks, options.operations.split(","), options.rounds, options.torch)
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -39,7 +39,9 @@ def test_shared_memory_is_taken_on_one_host(ranks_program: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", ["shm", "tcp"])
-@pytest.mark.parametrize("scenario", ["many_communicators", "send_first", "read_in_place", "sizes_differ", "calls_differ", "death", "late"])
+@pytest.mark.parametrize(
+    "scenario", ["many_communicators", "send_first", "read_in_place", "sizes_differ", "calls_differ", "death", "late"]
+)
 def test_order_and_failure(ranks_program: Path, scenario: str, transport: str) -> None:
     run(ranks_program, 3, scenario, ADAPTER_COLLECTIVES_TRANSPORT=transport)
 

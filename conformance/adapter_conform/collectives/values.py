@@ -40,8 +40,11 @@ def exact_part(seed: int, rank: int, ranks: int, count: int, dtype: str, reducti
     signed = not dtype.startswith("uint")
     most = _EXACT_INTEGERS.get(dtype) or int(np.iinfo(target).max)
     if reduction == "prod":
-        steps = max(1, min(4, (most.bit_length() - 1) // ranks))
-        powers = 2 ** draw.integers(0, steps + 1 if ranks * steps < most.bit_length() else steps, count)
+        bits = most.bit_length() - 1
+        exponents = draw.integers(0, max(1, min(4, bits // ranks)), count, endpoint=True)
+        if ranks > bits:  # then only every other rank has a factor in an element
+            exponents *= (np.arange(count) + rank) % 2
+        powers = 2**exponents
         return (powers * (draw.choice([-1, 1], count) if signed else 1)).astype(target)
     bound = min(most // ranks, 2**20)
     if reduction == "avg":
