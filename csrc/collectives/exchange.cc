@@ -337,10 +337,10 @@ bool Exchange::wait(std::chrono::milliseconds nap) {
   const auto spin_end = Clock::now() + kSpin;
   while (!mesh_.crowded && Clock::now() < spin_end) {
     for (int i = 0; i < 32; ++i) relax();
-    if (step()) return true;
+    if (step() || finished()) return true;
   }
   sched_yield();
-  return step() || sleep(nap) || step();
+  return step() || finished() || sleep(nap) || step();
 }
 
 bool Exchange::sleep(std::chrono::milliseconds nap) {
@@ -355,7 +355,7 @@ bool Exchange::sleep(std::chrono::milliseconds nap) {
     poll(asked.data(), asked.size(), static_cast<int>(nap.count()));
   } else if (mesh_.segment != nullptr) {
     const uint32_t ticket = mesh_.segment->prepare_to_sleep();
-    if (step()) {
+    if (step() || finished()) {  // the last acknowledgement moves nothing, but it is what we wait for
       mesh_.segment->stay_awake();
       return true;
     }
