@@ -1,4 +1,4 @@
-"""ctypes mirror of ``include/adapter_sdk/plugin_table.h``; a test compares every offset with the C compiler's."""
+"""ctypes mirror of ``plugin_table.h`` and ``collectives_table.h``; a test compares the offsets with the compiler's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from adapter_sdk.dtypes import DTYPE_CODES
 __all__ = [
     "CHECK_CANARY",
     "CHECK_POISON",
+    "COLLECTIVES_SYMBOL",
     "DTYPE_NAMES",
     "FEATURES",
     "INTERPOSER",
@@ -19,6 +20,8 @@ __all__ = [
     "PROVENANCES",
     "REGISTRATIONS",
     "SYMBOL",
+    "CollectiveRowStruct",
+    "CollectivesTableStruct",
     "KernelCallStruct",
     "KernelRowStruct",
     "PeakStruct",
@@ -27,6 +30,7 @@ __all__ = [
 ]
 
 SYMBOL = "adapter_sdk_plugin_table"
+COLLECTIVES_SYMBOL = "adapter_sdk_collectives_table"
 DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 FEATURES = {"async_streams": 1, "host_unreadable": 2, "collectives": 4, "profiler": 8}
 KERNEL_FUSED, KERNEL_OTHER_PADDLE = 1, 2
@@ -121,4 +125,21 @@ class PluginTableStruct(c.Structure):
         ("copy", c.CFUNCTYPE(c.c_int32, c.c_int32, c.c_int32, c.c_void_p, c.c_void_p, c.c_size_t)),
         ("synchronize", c.CFUNCTYPE(c.c_int32, c.c_int32)),
         ("allocated_bytes", c.CFUNCTYPE(c.c_int64, c.c_int32)),
+    )
+
+
+class CollectiveRowStruct(c.Structure):
+    """AdapterCollectiveRow."""
+
+    _fields_ = (("struct_size", c.c_uint32), ("operation", c.c_char_p), ("calls", c.c_uint64))
+
+
+class CollectivesTableStruct(c.Structure):
+    """AdapterCollectivesTable."""
+
+    _fields_ = (
+        ("struct_size", c.c_uint32),
+        ("n_rows", c.c_size_t),
+        ("rows", c.POINTER(CollectiveRowStruct)),
+        ("set_interposer", c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)),
     )

@@ -172,7 +172,13 @@ def adapter_collectives() -> CollectivesDescription | None:
 
     Optional; without it there are none. Called once per load, after :func:`adapter_fused_operators`.
 
-    Checked at load only: no suite runs collectives yet.
+    Checked at load: the operations are known ones. Checked by a conformance run (suite ``collectives``): processes that
+    Paddle's launcher starts call every operation, every element of every result is compared, the library's own counters
+    (``collectives_table.h``) have to show that its communicator did it, and a rank that dies, disagrees or stays away
+    has to become an error on the others.
+
+    A native plugin implements ``adapter::Collectives`` (``adapter_sdk/collectives.h``) and returns it from
+    ``Device::collectives()``.
     """
 
 

@@ -138,6 +138,18 @@ class PluginLibrary:
             self._counters = CallCounters([(_key(self._kernel(i, row)), row) for i, row in enumerate(self._rows())])
         return self._counters
 
+    def collective_calls(self) -> dict[str, int]:
+        """Collective operation (``"all_reduce"``, ``"send"``...) -> calls since the library was loaded.
+
+        Counted on entry, as for kernels. Empty for a library that was built without collectives.
+        """
+        try:
+            table = _table.CollectivesTableStruct.in_dll(self._handle, _table.COLLECTIVES_SYMBOL)
+        except ValueError:  # it exports no such symbol
+            return {}
+        rows = (table.rows[index] for index in range(table.n_rows))
+        return {_decoded(row.operation): int(row.calls) for row in rows}
+
     def mount_state(self) -> Registration:
         """Whether Paddle has loaded the library, and whether the library agreed to serve it."""
         return self._registration(self._table.mount_state(), "the mount")

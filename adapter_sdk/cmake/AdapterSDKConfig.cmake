@@ -1,9 +1,10 @@
 # find_package(AdapterSDK CONFIG REQUIRED)
 #
-# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS])
+# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS] [HOST_COLLECTIVES])
 #   Builds <target> as a Paddle device library lib<target>.so and installs it into paddle_custom_device/, the folder that
 #   Paddle scans. REFERENCE_KERNELS adds the SDK's host kernels (sources in ${AdapterSDK_KERNELS_DIR}); the plugin then
 #   has to define adapter::host::alias and adapter::host::submit, and to link a gemm (gemm_plain.cc is left out).
+#   HOST_COLLECTIVES adds the SDK's communicator between processes (csrc/collectives), which works on memory of the host.
 #   Nothing of Paddle is needed to build.
 
 get_filename_component(_adapter_sdk_root "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
@@ -18,16 +19,21 @@ else()
   set(AdapterSDK_INCLUDE_DIR "${_adapter_sdk_root}/include")
 endif()
 set(AdapterSDK_KERNELS_DIR "${AdapterSDK_SOURCE_DIR}/kernels")
+set(AdapterSDK_COLLECTIVES_DIR "${AdapterSDK_SOURCE_DIR}/collectives")
 
 function(adapter_sdk_add_plugin target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS" "" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS;HOST_COLLECTIVES" "" "SOURCES")
   file(GLOB abi_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/abi/*.cc")
   set(kernel_sources)
   if(arg_REFERENCE_KERNELS)
     file(GLOB kernel_sources CONFIGURE_DEPENDS "${AdapterSDK_KERNELS_DIR}/*.cc")
     list(FILTER kernel_sources EXCLUDE REGEX "/gemm_")
   endif()
-  add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources})
+  set(collectives_sources)
+  if(arg_HOST_COLLECTIVES)
+    file(GLOB collectives_sources CONFIGURE_DEPENDS "${AdapterSDK_COLLECTIVES_DIR}/*.cc")
+  endif()
+  add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources} ${collectives_sources})
   target_compile_features(${target} PRIVATE cxx_std_17)
   target_include_directories(${target} PRIVATE "${AdapterSDK_INCLUDE_DIR}" "${AdapterSDK_SOURCE_DIR}"
                                                "${AdapterSDK_KERNELS_DIR}")

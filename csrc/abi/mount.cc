@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <string>
 
+#include "abi/collectives.h"
 #include "abi/layouts.h"
 #include "abi/paddle_api.h"
 #include "abi/paddle_version.h"
@@ -41,6 +42,7 @@ std::string mount_into(PD_RuntimeParams* params) {
   if (plugin_device().card_count() < 1)
     return "the device reports no card; see that its driver is loaded and that a card is free to use";
   fill_runtime(params->interface, *layout);
+  fill_collectives(params->interface, *layout);
   params->version = {0, 1, 1};  // Paddle's CUSTOM_RUNTIME version macros, the same in every release
   params->sub_device_type = plugin_info().sub_device_type;
   const RegistrationCounts counts = register_kernels(*version);

@@ -260,3 +260,22 @@ def test_numbers_are_the_headers() -> None:
     assert {constants[name.upper()]: name for name in table.REGISTRATIONS.values()} == table.REGISTRATIONS
     assert [constants["COPY_H2D"], constants["COPY_D2H"], constants["COPY_D2D"]] == list(CopyKind)
     assert f'"{table.SYMBOL}"' in header
+
+
+def test_the_collectives_table_is_laid_out_as_the_compiler_does(tmp_path: Path) -> None:
+    header = HEADER.with_name("collectives_table.h")
+    structs = {
+        "AdapterCollectiveRow": table.CollectiveRowStruct,
+        "AdapterCollectivesTable": table.CollectivesTableStruct,
+    }
+    lines, ours = [], {}
+    for name, struct in structs.items():
+        for field, *_ in struct._fields_:
+            lines.append(f'printf("{name}.{field} %zu\\n", offsetof({name}, {field}));')
+            ours[f"{name}.{field}"] = getattr(struct, field).offset
+    source, program = tmp_path / "layout.c", tmp_path / "layout"
+    source.write_text(f'#include <stdio.h>\n#include "{header}"\nint main(void) {{ {" ".join(lines)} return 0; }}\n')
+    subprocess.run(["gcc", f"-I{adapter_sdk.include_dir()}", str(source), "-o", str(program)], check=True)
+    printed = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
+    assert {name: int(size) for name, size in (line.split() for line in printed.splitlines())} == ours
+    assert f'"{table.COLLECTIVES_SYMBOL}"' in header.read_text()

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "adapter_sdk/collectives.h"
 #include "adapter_sdk/context.h"
 #include "adapter_sdk/plugin_table.h"
 
@@ -85,6 +86,10 @@ class Device {
   virtual size_t runtime_version(int /*card*/) { return 1; }
   virtual size_t driver_version(int /*card*/) { return 1; }
   virtual bool supports(DType /*dtype*/) { return false; }  // float16 and bfloat16, for AMP
+
+  // Communication between cards and processes; NULL when there is none. To be announced as
+  // ADAPTER_FEATURE_COLLECTIVES.
+  virtual Collectives* collectives() { return nullptr; }
 };
 
 // What ADAPTER_PLUGIN announces; becomes the exported AdapterPluginTable.

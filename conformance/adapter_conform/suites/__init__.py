@@ -14,7 +14,8 @@ from adapter_conform.suites.base import Suite
 
 __all__ = ["DEFAULT_SUITES", "known_suites", "load_suite"]
 
-DEFAULT_SUITES = ("runtime", "ops", "training", "workloads")
+DEFAULT_SUITES = ("runtime", "collectives", "ops", "training", "workloads")
+"""A plugin that declares no collectives gets no case of that suite."""
 
 
 def known_suites() -> list[str]:

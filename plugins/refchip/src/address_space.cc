@@ -64,6 +64,10 @@ int AddressSpace::card_of(const void* address) const {
   return offset < span_ * static_cast<size_t>(cards_) ? static_cast<int>(offset / span_) : -1;
 }
 
+const void* AddressSpace::readable_begin() const {
+  return reinterpret_cast<const void*>(refchip::alias_begin.load(std::memory_order_relaxed));
+}
+
 void AddressSpace::discard(uintptr_t address, size_t bytes) {
   const uintptr_t first = (address - base_ + kPage - 1) / kPage * kPage;
   const uintptr_t last = (address - base_ + bytes) / kPage * kPage;

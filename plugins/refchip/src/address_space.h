@@ -22,6 +22,10 @@ class AddressSpace {
   size_t span() const { return span_; }
   // Card whose addresses contain this one, or -1.
   int card_of(const void* address) const;
+  // The memory file and where it is mapped readable and writable, for processes that may read each other's memory.
+  int file() const { return file_; }
+  const void* readable_begin() const;
+  size_t bytes() const { return span_ * static_cast<size_t>(cards_); }
   // Returns the whole pages within [address, address + bytes) to the system; they read as zero afterwards.
   void discard(uintptr_t address, size_t bytes);
 

@@ -18,6 +18,7 @@ ADAPTER_PLUGIN(refchip::RefchipDevice, {
                                            /*device_type*/ refchip::kDeviceType,
                                            /*sub_device_type*/ "software",
                                            /*paddle_versions*/ ">=3.0,<3.4",
-                                           /*features*/ ADAPTER_FEATURE_ASYNC_STREAMS | ADAPTER_FEATURE_HOST_UNREADABLE,
+                                           /*features*/ ADAPTER_FEATURE_ASYNC_STREAMS |
+                                               ADAPTER_FEATURE_HOST_UNREADABLE | ADAPTER_FEATURE_COLLECTIVES,
                                            /*peaks*/ {{ADAPTER_FLOAT32, kNominalFloat32Tflops}},
                                        })

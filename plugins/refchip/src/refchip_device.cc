@@ -8,6 +8,7 @@
 
 #include "adapter_sdk/error.h"
 #include "address_space.h"
+#include "collectives.h"
 #include "fork_guard.h"
 #include "machine.h"
 
@@ -259,6 +260,11 @@ void RefchipDevice::wait_event(int number, StreamHandle handle, EventHandle even
   const std::shared_ptr<Stream> waiting = stream(number, handle);
   Mark mark = event_of(event).mark();
   if (!mark.reached()) waiting->submit([mark = std::move(mark)] { mark.wait(); });
+}
+
+adapter::Collectives* RefchipDevice::collectives() {
+  static RefchipCollectives& communicators = *new RefchipCollectives(*this);  // outlives exit hooks
+  return &communicators;
 }
 
 void RefchipDevice::synchronize(int number) { card(number).synchronize_and_check(); }

@@ -48,9 +48,13 @@ class RefchipDevice final : public adapter::Device {
 
   void synchronize(int card) override;
 
- private:
+  adapter::Collectives* collectives() override;
+
+  // What the device's other parts work with; both throw when there is no such card or stream.
   Card& card(int number);
   std::shared_ptr<Stream> stream(int card, adapter::StreamHandle handle);
+
+ private:
   void require_copy(int card, adapter::CopyKind kind, const void* dst, const void* src, size_t bytes);
   void drain_at_exit();
 

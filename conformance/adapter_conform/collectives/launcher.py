@@ -1,0 +1,24 @@
+"""``python -m adapter_conform.collectives.launcher PLUGIN ARGUMENTS``: Paddle's own launcher with the plugin mounted.
+
+Paddle looks for device plugins while it is imported, so the plugin is mounted first.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from adapter_conform.collectives.lifeline import die_with_parent
+
+
+def main() -> None:
+    import adapter_sdk
+
+    die_with_parent()
+    adapter_sdk.mount(sys.argv[1], exclusive=True)
+    sys.argv = ["paddle.distributed.launch", *sys.argv[2:]]
+    runpy.run_module("paddle.distributed.launch", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+// A tool that breaks chosen collectives of any plugin from outside, to prove that `adapter-conform` notices.
+//
+// Loaded by the ranks through ADAPTER_CONFORM_PRELOAD. ADAPTER_COLLECTIVE_FAULT is "fault:operation". Faults:
+//   rank_order     results of ranks 0 and 1 change places (all_gather)
+//   last_element   the last element is left out of the operation
+//   stale          the operation is skipped: the result is what stood there before
+//   lost_rank      rank 1 sends zeros instead of its data
+//   hang           rank 1 never comes back from the call
+//   wrong_sum      a maximum where a sum was asked for
+// Each time a fault changes something, a line "planted FAULT in OPERATION" goes to the rank's log.
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "adapter_sdk/collectives_table.h"
+#include "adapter_sdk/dtype.h"
+
+namespace {
+
+const AdapterPluginTable* table = nullptr;
+std::string fault, operation;
+std::vector<char> saved;
+
+void require(int32_t status) {
+  if (status != 0) throw std::runtime_error(std::string("the fault cannot be planted: ") + table->last_error());
+}
+
+size_t bytes_of(const AdapterCollectiveCall& call) {
+  return call.count * adapter::size_of(static_cast<adapter::DType>(call.dtype));
+}
+
+std::vector<char> read(const AdapterCollectiveCall& call, const void* address, size_t bytes) {
+  std::vector<char> data(bytes);
+  require(table->synchronize(call.card));
+  if (bytes > 0) require(table->copy(call.card, ADAPTER_COPY_D2H, data.data(), address, bytes));
+  return data;
+}
+
+void write(const AdapterCollectiveCall& call, const void* address, const std::vector<char>& data) {
+  if (!data.empty())
+    require(table->copy(call.card, ADAPTER_COPY_H2D, const_cast<void*>(address), data.data(), data.size()));
+}
+
+int32_t before(AdapterCollectiveCall& call) {
+  if (fault == "stale") return 1;
+  if (fault == "wrong_sum" && call.reduction == ADAPTER_REDUCE_SUM) call.reduction = ADAPTER_REDUCE_MAX;
+  if (fault == "last_element" && call.count > 0) --call.count;
+  if (fault == "hang" && call.rank == 1)
+    for (;;) pause();
+  if (fault == "lost_rank" && call.rank == 1) {
+    saved = read(call, call.send, bytes_of(call));
+    write(call, call.send, std::vector<char>(saved.size()));
+  }
+  return 0;
+}
+
+void after(const AdapterCollectiveCall& call) {
+  if (fault == "lost_rank" && call.rank == 1 && call.send != call.recv) {
+    require(table->synchronize(call.card));
+    write(call, call.send, saved);
+  }
+  if (fault != "rank_order") return;
+  const size_t part = bytes_of(call);
+  const std::vector<char> data = read(call, call.recv, 2 * part);
+  std::vector<char> swapped(data.begin() + static_cast<ptrdiff_t>(part), data.end());
+  swapped.insert(swapped.end(), data.begin(), data.begin() + static_cast<ptrdiff_t>(part));
+  write(call, call.recv, swapped);
+}
+
+int32_t interpose(void*, AdapterCollectiveCall* call) {
+  if (operation != call->row->operation) return 0;
+  // The tool works through a copy of the call: what it changed before stays changed afterwards.
+  if (call->phase == ADAPTER_PHASE_BEFORE) {
+    std::fprintf(stderr, "planted %s in %s\n", fault.c_str(), operation.c_str());
+    return before(*call);
+  }
+  after(*call);
+  return 0;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) int32_t adapter_conform_preload(const AdapterPluginTable* plugin) {
+  table = plugin;
+  const char* const text = std::getenv("ADAPTER_COLLECTIVE_FAULT");
+  const std::string plan = text == nullptr ? "" : text;
+  const size_t colon = plan.find(':');
+  if (colon == std::string::npos) return 0;
+  fault = plan.substr(0, colon);
+  operation = plan.substr(colon + 1);
+  Dl_info library{};
+  if (dladdr(plugin, &library) == 0) return 1;
+  void* const handle = dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  const auto* const collectives =
+      handle == nullptr ? nullptr
+                        : static_cast<const AdapterCollectivesTable*>(dlsym(handle, ADAPTER_COLLECTIVES_TABLE_SYMBOL));
+  if (collectives == nullptr) return 2;
+  collectives->set_interposer(interpose, nullptr);
+  return 0;
+}
