@@ -5,6 +5,10 @@
 #   Paddle scans. REFERENCE_KERNELS adds the SDK's host kernels (sources in ${AdapterSDK_KERNELS_DIR}); the plugin then
 #   has to define adapter::host::alias and adapter::host::submit, and to link a gemm (gemm_plain.cc is left out).
 #   Nothing of Paddle is needed to build.
+#
+# adapter_sdk_add_python_plugin(<name>)
+#   Installs the library that stands for the plugin <name>, written in Python, into paddle_custom_device/ as
+#   lib<name>.so: a copy of the SDK's compiled bridge. Needs no compiler (project(... LANGUAGES NONE)).
 
 get_filename_component(_adapter_sdk_root "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 if(NOT EXISTS "${_adapter_sdk_root}/src/abi") # a checkout instead of an installed package
@@ -17,6 +21,7 @@ else()
   set(AdapterSDK_SOURCE_DIR "${_adapter_sdk_root}/src")
   set(AdapterSDK_INCLUDE_DIR "${_adapter_sdk_root}/include")
 endif()
+set(AdapterSDK_PYTHON_BRIDGE "${_adapter_sdk_root}/lib/libadapter_python.so") # compiled; part of the wheel alone
 set(AdapterSDK_KERNELS_DIR "${AdapterSDK_SOURCE_DIR}/kernels")
 
 function(adapter_sdk_add_plugin target)
@@ -39,4 +44,12 @@ function(adapter_sdk_add_plugin target)
   target_link_options(${target} PRIVATE -Wl,--no-undefined)
   set_target_properties(${target} PROPERTIES PREFIX "lib" SKIP_BUILD_RPATH TRUE)
   install(TARGETS ${target} LIBRARY DESTINATION paddle_custom_device)
+endfunction()
+
+function(adapter_sdk_add_python_plugin name)
+  if(NOT EXISTS "${AdapterSDK_PYTHON_BRIDGE}")
+    message(FATAL_ERROR "${AdapterSDK_PYTHON_BRIDGE} is missing; install adapter-sdk from its wheel")
+  endif()
+  install(FILES "${AdapterSDK_PYTHON_BRIDGE}" DESTINATION paddle_custom_device RENAME "lib${name}.so"
+          PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 endfunction()

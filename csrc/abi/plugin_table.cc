@@ -2,6 +2,7 @@
 #include "adapter_sdk/plugin_table.h"
 
 #include "abi/mount.h"
+#include "abi/plugin_table.h"
 #include "abi/runtime.h"
 #include "abi/tools.h"
 #include "adapter_sdk/device.h"
@@ -80,5 +81,9 @@ AdapterPluginTable make_table() {
 }  // namespace
 }  // namespace adapter::abi
 
-extern "C" __attribute__((visibility("default"))) const AdapterPluginTable adapter_sdk_plugin_table =
-    adapter::abi::make_table();
+// Not const: a plugin written in Python is known only after its hooks have been called.
+extern "C" {
+__attribute__((visibility("default"))) AdapterPluginTable adapter_sdk_plugin_table = adapter::abi::make_table();
+}
+
+void adapter::abi::announce_plugin_table() { adapter_sdk_plugin_table = make_table(); }

@@ -1,0 +1,229 @@
+"""pychip, a device written in Python: memory, streams and the kernels of an MLP and of a small LLaMA, in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from adapter_sdk import (
+    DeviceDescription,
+    FusedOperatorDescription,
+    KernelDescription,
+    MemoryDescription,
+    MemoryFunctions,
+    StreamDescription,
+    StreamFunctions,
+    hookimpl,
+)
+
+Array = Any  # a NumPy array that views device memory during one call
+FLOATS, NUMBERS, ALL = ("float32",), ("float32", "int32", "int64"), ("float32", "int32", "int64", "bool")
+KERNELS: list[KernelDescription] = []
+MEMORY = 1 << 30  # bytes; the pages that nobody touches cost nothing
+regions: list[Array] = []
+
+
+# [memory]
+def allocate(_card: int, size: int) -> int:
+    regions.append(np.empty(size, np.uint8))
+    return int(regions[-1].__array_interface__["data"][0])
+
+
+memory = MemoryFunctions(
+    allocate=allocate,
+    copy=lambda _card, _kind, destination, source: np.copyto(destination, source),
+    fill=lambda _card, destination, value: destination.fill(value),
+)
+# [end]
+
+
+# [streams]
+def finish(stream: ThreadPoolExecutor) -> None:
+    stream.submit(int).result()
+
+
+def record(_card: int, stream: ThreadPoolExecutor) -> Future[int]:
+    return stream.submit(int)
+
+
+streams = StreamFunctions(  # a stream is a thread that takes one piece of work after the other
+    create=lambda _card: ThreadPoolExecutor(1),
+    destroy=lambda _card, stream: stream.shutdown(),
+    synchronize=lambda _card, stream: finish(stream),
+    done=lambda _card, stream: stream._work_queue.empty(),
+    record=record,
+    wait=lambda _card, stream, event: stream.submit(event.result),
+    event_done=lambda event: event.done(),
+    synchronize_event=lambda event: event.result(),
+    call=lambda _card, stream, function: stream.submit(function),
+)
+# [end]
+
+
+# [kernels]
+def kernel(
+    operator: str, signature: str, dtypes: tuple[str, ...] = FLOATS, accumulator: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        fused = operator in ("rms_norm", "swiglu")
+        KERNELS.extend(KernelDescription(operator, d, signature, accumulator, "own", fused, function) for d in dtypes)
+        return function
+
+    return add
+
+
+for name, ufunc in {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}.items():
+    dtypes = FLOATS if name == "divide" else NUMBERS
+    kernel(name, "Tensor,Tensor||Tensor", dtypes)(lambda _, x, y, out, f=ufunc: f(x, y, out=out))
+for name, ufunc in {"less_equal": np.less_equal, "greater_than": np.greater, "equal": np.equal}.items():
+    kernel(name, "Tensor,Tensor||Tensor", ALL)(lambda _, x, y, out, f=ufunc: f(x, y, out=out))
+for name, ufunc in {"sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "exp": np.exp}.items():
+    kernel(name, "Tensor||Tensor")(lambda _, x, out, f=ufunc: f(x, out=out))
+
+
+def put(_: object, x: Array, *rest: Any) -> None:
+    np.copyto(rest[-1], x, casting="unsafe")  # the output is always the last argument
+
+
+kernel("contiguous", "Tensor||Tensor", ALL)(put)
+kernel("assign", "Tensor||Tensor", ALL)(put)
+kernel("cast", "Tensor|DType|Tensor", ALL)(put)
+kernel("strided_copy", "Tensor|vector<int64>,vector<int64>,int64|Tensor", ALL)(put)
+kernel("expand", "Tensor|IntArray|Tensor", ALL)(put)
+kernel("full", "|IntArray,Scalar,DType|Tensor", ALL)(lambda _, shape, value, dtype, out: out.fill(value))
+kernel("full_like", "Tensor|Scalar,DType|Tensor", ALL)(lambda _, x, value, dtype, out: out.fill(value))
+kernel("fill", "Tensor|Scalar|Tensor", ALL)(lambda _, x, value, out: out.fill(value))
+
+
+@kernel("relu", "Tensor||Tensor")
+def relu(_: object, x: Array, out: Array) -> None:
+    np.copyto(out, np.where(x > 0, x, 0))
+
+
+@kernel("rsqrt", "Tensor||Tensor")
+def rsqrt(_: object, x: Array, out: Array) -> None:
+    np.divide(1, np.sqrt(x), out=out)
+
+
+@kernel("sigmoid", "Tensor||Tensor")
+def sigmoid(_: object, x: Array, out: Array) -> None:
+    decay = np.exp(-np.abs(x))
+    np.divide(np.where(x >= 0, 1, decay), 1 + decay, out=out)
+
+
+@kernel("silu", "Tensor||Tensor")
+def silu(_: object, x: Array, out: Array) -> None:
+    gate = np.empty_like(x)
+    sigmoid(_, x, gate)
+    np.multiply(x, gate, out=out)
+
+
+@kernel("swiglu", "Tensor,OptionalTensor||Tensor")
+def swiglu(_: object, x: Array, y: Array | None, out: Array) -> None:
+    x, y = np.split(x, 2, axis=-1) if y is None else (x, y)
+    gate = np.empty_like(x)
+    silu(_, x, gate)
+    np.multiply(gate, y, out=out)
+
+
+@kernel("scale", "Tensor|Scalar,Scalar,bool|Tensor", NUMBERS)
+def scale(_: object, x: Array, factor: float, bias: float, bias_after: bool, out: Array) -> None:
+    np.copyto(out, x * factor + bias if bias_after else (x + bias) * factor, casting="unsafe")
+
+
+@kernel("pow", "Tensor|Scalar|Tensor")
+def power(_: object, x: Array, exponent: float, out: Array) -> None:
+    np.power(x, x.dtype.type(exponent), out=out)
+
+
+@kernel("matmul", "Tensor,Tensor|bool,bool|Tensor", FLOATS, "float32")
+def matmul(_: object, x: Array, y: Array, turn_x: bool, turn_y: bool, out: Array) -> None:
+    x = x.swapaxes(-1, -2) if turn_x and x.ndim > 1 else x
+    y = y.swapaxes(-1, -2) if turn_y and y.ndim > 1 else y
+    out[...] = np.matmul(x, y)
+
+
+@kernel("softmax", "Tensor|int|Tensor", FLOATS, "float64")
+def softmax(_: object, x: Array, axis: int, out: Array) -> None:
+    powers = np.exp(np.subtract(x, x.max(axis=axis, keepdims=True) if x.ndim else x, dtype="float64"))
+    np.copyto(out, powers / (powers.sum(axis=axis, keepdims=True) if x.ndim else powers), casting="same_kind")
+
+
+@kernel("mean", "Tensor|IntArray,bool|Tensor", FLOATS, "float64")
+def mean(_: object, x: Array, axes: tuple[int, ...], keep: bool, out: Array) -> None:
+    out[...] = np.mean(x, axis=axes or None, dtype="float64").reshape(out.shape)
+
+
+@kernel("rms_norm", "Tensor,OptionalTensor|vector<int64>,double|Tensor,Tensor", FLOATS, "float64")
+def rms_norm(_: object, x: Array, weight: Array | None, shape: tuple[int, ...], epsilon: float, *out: Array) -> None:
+    rows = x.reshape(*x.shape[: x.ndim - len(shape)], -1).astype("float64")
+    inverse = 1 / np.sqrt((rows * rows).mean(axis=-1) + epsilon)
+    y = (rows * inverse[..., None]).reshape(x.shape)
+    out[0][...] = y if weight is None else y * weight
+    out[1][...] = inverse.reshape(out[1].shape)
+
+
+@kernel("embedding", "Tensor,Tensor|int64|Tensor")
+def embedding(_: object, ids: Array, table: Array, padding: int, out: Array) -> None:
+    out[...] = table[ids] if padding < 0 else np.where((ids == padding)[..., None], 0, table[ids])
+
+
+@kernel("transpose", "Tensor|vector<int>|Tensor", ALL)
+def transpose(_: object, x: Array, order: tuple[int, ...], out: Array) -> None:
+    np.copyto(out, x.transpose(order))
+
+
+@kernel("concat", "TensorList|Scalar|Tensor", NUMBERS)
+def concat(_: object, parts: tuple[Array, ...], axis: float, out: Array) -> None:
+    np.concatenate(parts, axis=int(axis), out=out)
+
+
+@kernel("where", "Tensor,Tensor,Tensor||Tensor", NUMBERS)
+def where(_: object, chosen: Array, x: Array, y: Array, out: Array) -> None:
+    np.copyto(out, np.where(chosen, x, y))
+
+
+@kernel("arange", "|Scalar,Scalar,Scalar|Tensor", NUMBERS)
+def arange(_: object, start: float, end: float, step: float, out: Array) -> None:
+    out[...] = start + step * np.arange(out.size)
+
+
+@kernel("gaussian", "|IntArray,float,float,int,DType|Tensor")
+def gaussian(context: Any, shape: object, middle: float, spread: float, seed: int, dtype: object, out: Array) -> None:
+    out[...] = np.random.default_rng(seed or context.random(1)).normal(middle, spread, out.shape)
+
+
+@kernel("uniform", "|IntArray,DType,Scalar,Scalar,int|Tensor")
+def uniform(context: Any, shape: object, dtype: object, low: float, high: float, seed: int, out: Array) -> None:
+    out[...] = np.random.default_rng(seed or context.random(1)).uniform(low, high, out.shape)
+# [end]
+
+
+# [hooks]
+@hookimpl
+def adapter_device() -> DeviceDescription:
+    return DeviceDescription("pychip", "adapter-sdk", "pychip", "0.1.0", 1, (MEMORY,), ">=3.0,<3.4", (1, 1))
+
+
+@hookimpl
+def adapter_memory() -> MemoryDescription:
+    return MemoryDescription(host_readable=True, functions=memory)
+
+
+@hookimpl
+def adapter_streams() -> StreamDescription:
+    return StreamDescription(asynchronous=False, functions=streams)
+
+
+@hookimpl
+def adapter_kernels() -> list[KernelDescription]:
+    return KERNELS
+
+
+@hookimpl
+def adapter_fused_operators() -> list[FusedOperatorDescription]:
+    return [FusedOperatorDescription(operator, FLOATS) for operator in ("rms_norm", "swiglu")]
+# [end]
