@@ -8,6 +8,9 @@
 #include <string>
 #include <utility>
 
+// Exported by every Python since 3.9, declared for the stable ABI since 3.12.
+extern "C" PyObject* PyObject_Vectorcall(PyObject* callable, PyObject* const* arguments, size_t count, PyObject* names);
+
 namespace adapter::bridge {
 
 // The interpreter's lock, taken from any thread, also from one that already has it. Throws DeviceError once Python is

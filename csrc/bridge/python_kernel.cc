@@ -3,6 +3,8 @@
 #include <cstring>
 #include <sstream>
 
+#include "abi/paddle_api.h"
+
 namespace adapter::bridge {
 namespace {
 
@@ -237,8 +239,16 @@ void PythonKernel::collect(detail::CallTensors& tensors, void* raw) {
 
 namespace {
 
+// Some operators leave even the number of dimensions to the kernel; then it reads as 0.
+bool shape_known(const Output& out) {
+  PD_Status status = PD_SUCCESS;
+  return out.shape.known() &&
+         (out.shape.rank > 0 ||
+          abi::paddle().PD_TensorGetNumDims(static_cast<const PD_Tensor*>(out.handle), &status) >= 0);
+}
+
 void allocate(Context& ctx, Output& out, DType fallback) {
-  if (out && !out.allocated && out.shape.known())
+  if (out && !out.allocated && shape_known(out))
     ctx.alloc(out, out.dtype == DType::undefined ? fallback : out.dtype);
 }
 
@@ -266,29 +276,53 @@ void PythonKernel::body(Context& ctx, void* raw) {
   {
     Gil gil;
     const Running mine(&call);
-    Ref given = self.arguments(ctx, call);
-    checked(PyObject_CallObject(self.function_, given.get()));
+    self.call_function(ctx, call);
   }
   for (const Output& out : call.outputs) detail::require_allocated(out);
-  for (const OutputList& list : call.output_lists) detail::require_allocated(list);
+  // A list may hold tensors that only a gradient reads (einsum's caches): those without a shape may stay empty.
+  for (const OutputList& list : call.output_lists)
+    for (const Output& out : list)
+      if (out && shape_known(out)) detail::require_allocated(out);
 }
 
-Ref PythonKernel::arguments(Context& ctx, Call& call) const {
-  const size_t count = 1 + inputs_.size() + attributes_.size() + outputs_.size();
-  Ref tuple = checked(PyTuple_New(static_cast<Py_ssize_t>(count)));
-  Py_ssize_t place = 0;
-  const auto give = [&](Ref value) { PyTuple_SetItem(tuple.get(), place++, value.release()); };
+namespace {
+
+// Arguments of a call of Python, owned until it is over.
+class Given {
+ public:
+  explicit Given(size_t count) : objects_(count <= kInline ? inline_ : new PyObject*[count]) {}
+  ~Given() {
+    while (size_ > 0) Py_DECREF(objects_[--size_]);
+    if (objects_ != inline_) delete[] objects_;
+  }
+  Given(const Given&) = delete;
+  Given& operator=(const Given&) = delete;
+  void add(Ref value) { objects_[size_++] = value.release(); }
+  PyObject* const* data() const { return objects_; }
+  size_t size() const { return size_; }
+
+ private:
+  static constexpr size_t kInline = 12;
+  PyObject* inline_[kInline];
+  PyObject** objects_;
+  size_t size_ = 0;
+};
+
+}  // namespace
+
+void PythonKernel::call_function(Context& ctx, Call& call) const {
+  Given given(1 + inputs_.size() + attributes_.size() + outputs_.size());
   Py_INCREF(context_object);
-  give(Ref(context_object));
+  given.add(Ref(context_object));
   size_t single = 0, list = 0;
   for (const Parameter& p : inputs_) {
     if (p.kind == kind_of<const Tensor&> || p.kind == kind_of<const OptionalTensor&>)
-      give(input(ctx, call.singles[single++], p.kind == kind_of<const OptionalTensor&>));
+      given.add(input(ctx, call.singles[single++], p.kind == kind_of<const OptionalTensor&>));
     else
-      give(tuple_of(call.lists[list++], [&](const Tensor& tensor) { return input(ctx, tensor, false); }));
+      given.add(tuple_of(call.lists[list++], [&](const Tensor& tensor) { return input(ctx, tensor, false); }));
   }
   detail::StaticReader reader{call.kernel_context};
-  for (const Parameter& p : attributes_) give(attribute(call, p, call.registers ? nullptr : &reader));
+  for (const Parameter& p : attributes_) given.add(attribute(call, p, call.registers ? nullptr : &reader));
   const auto result = [&](const Output& out) {
     if (!out || !out.allocated) return none();
     if (special_ == Special::strided_copy) {
@@ -299,8 +333,8 @@ Ref PythonKernel::arguments(Context& ctx, Call& call) const {
   };
   single = list = 0;
   for (const Parameter& p : outputs_)
-    give(p.kind == kind_of<Output&> ? result(call.outputs[single++]) : tuple_of(call.output_lists[list++], result));
-  return tuple;
+    given.add(p.kind == kind_of<Output&> ? result(call.outputs[single++]) : tuple_of(call.output_lists[list++], result));
+  checked(PyObject_Vectorcall(function_, given.data(), given.size(), nullptr));
 }
 
 Ref PythonKernel::input(Context& ctx, const Tensor& tensor, bool optional) const {

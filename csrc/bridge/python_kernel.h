@@ -51,7 +51,7 @@ class PythonKernel {
   void run(Call& call, const void* device_context, bool is_static);
   static void body(Context& ctx, void* call);
   static void collect(detail::CallTensors& tensors, void* call);
-  Ref arguments(Context& ctx, Call& call) const;
+  void call_function(Context& ctx, Call& call) const;
   Ref attribute(const Call& call, const Parameter& parameter, detail::StaticReader* reader) const;
   Ref input(Context& ctx, const Tensor& tensor, bool optional) const;
   void lay_out_view(Context& ctx, Call& call) const;

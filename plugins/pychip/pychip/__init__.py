@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -75,8 +76,9 @@ def kernel(
     return add
 
 
-for name, ufunc in {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}.items():
-    dtypes = FLOATS if name == "divide" else NUMBERS
+for name, ufunc in {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
+                    "elementwise_pow": np.power, "bitwise_and": np.bitwise_and}.items():
+    dtypes = FLOATS if name in ("divide", "elementwise_pow") else ("bool",) if name == "bitwise_and" else NUMBERS
     kernel(name, "Tensor,Tensor||Tensor", dtypes)(lambda _, x, y, out, f=ufunc: f(x, y, out=out))
 for name, ufunc in {"less_equal": np.less_equal, "greater_than": np.greater, "equal": np.equal}.items():
     kernel(name, "Tensor,Tensor||Tensor", ALL)(lambda _, x, y, out, f=ufunc: f(x, y, out=out))
@@ -139,6 +141,19 @@ def power(_: object, x: Array, exponent: float, out: Array) -> None:
     np.power(x, x.dtype.type(exponent), out=out)
 
 
+@kernel("div_scale", "Tensor|Scalar|Tensor")
+def div_scale(_: object, x: Array, divisor: float, out: Array) -> None:
+    np.divide(x, x.dtype.type(divisor), out=out)
+
+
+@kernel("einsum", "TensorList|string|Tensor,TensorList,TensorList", FLOATS, "float32")
+def einsum(context: Any, operands: tuple[Array, ...], equation: str, out: Array | None, *_caches: object) -> None:
+    result = np.einsum(equation, *operands)
+    if out is None or out.shape != result.shape:
+        out = context.allocate(0, result.shape, result.dtype)
+    out[...] = result
+
+
 @kernel("matmul", "Tensor,Tensor|bool,bool|Tensor", FLOATS, "float32")
 def matmul(_: object, x: Array, y: Array, turn_x: bool, turn_y: bool, out: Array) -> None:
     x = x.swapaxes(-1, -2) if turn_x and x.ndim > 1 else x
@@ -176,6 +191,35 @@ def transpose(_: object, x: Array, order: tuple[int, ...], out: Array) -> None:
     np.copyto(out, x.transpose(order))
 
 
+@kernel("tile", "Tensor|IntArray|Tensor", ALL)
+def tile(_: object, x: Array, repeats: tuple[int, ...], out: Array) -> None:
+    np.copyto(out, np.tile(x, repeats))
+
+
+@kernel("tril", "Tensor|int|Tensor", ALL)
+def tril(_: object, x: Array, diagonal: int, out: Array) -> None:
+    np.copyto(out, np.tril(x, diagonal))
+
+
+INDEXING = "vector<int64>,vector<int64>,vector<int64>,vector<int64>,int64,bool,bool"
+
+
+@kernel("index_elementwise_get", f"Tensor,TensorList|{INDEXING}|Tensor", ALL)
+def pick(_: object, x: Array, index: tuple[Array, ...], dims: Any, strides: Any, shapes: Any, steps: Any,
+         offset: int, _accumulate: bool, _combined: bool, out: Array) -> None:
+    """``shapes``: lengths of the indexed axes, -1, the shape of the index; ``steps`` and ``offset`` are in bytes."""
+    shape = (*shapes, -1)[len(index) + 1 :]
+    shape = shape[: shape.index(-1)]
+    space = np.broadcast_shapes(dims, shape)
+    grid = np.indices(space, sparse=True)[len(space) - len(dims) :]
+    place = offset // x.itemsize + sum(i * s for i, s in zip(grid, strides))
+    for ids, length, step in zip(index, shapes, steps):
+        if ((ids < -length) | (ids >= length)).any():
+            raise IndexError(f"an index is outside an axis of length {length}")
+        place = place + (ids % length).reshape(shape) * (step // x.itemsize)
+    np.take(x, place, out=out)
+
+
 @kernel("concat", "TensorList|Scalar|Tensor", NUMBERS)
 def concat(_: object, parts: tuple[Array, ...], axis: float, out: Array) -> None:
     np.concatenate(parts, axis=int(axis), out=out)
@@ -187,8 +231,16 @@ def where(_: object, chosen: Array, x: Array, y: Array, out: Array) -> None:
 
 
 @kernel("arange", "|Scalar,Scalar,Scalar|Tensor", NUMBERS)
-def arange(_: object, start: float, end: float, step: float, out: Array) -> None:
-    out[...] = start + step * np.arange(out.size)
+def arange(context: Any, start: float, end: float, step: float, out: Array | None) -> None:
+    size = max(0, math.ceil((end - start) / step))
+    if out is None:  # a static graph leaves the shape to the kernel
+        out = context.allocate(0, (size,), np.asarray(start).dtype)
+    out[...] = start + step * np.arange(size)
+
+
+@kernel("arange_tensor", "Tensor,Tensor,Tensor||Tensor", NUMBERS)
+def arange_tensor(context: Any, start: Array, end: Array, step: Array, out: Array | None) -> None:
+    arange(context, start[()], end[()], step[()], out)
 
 
 @kernel("gaussian", "|IntArray,float,float,int,DType|Tensor")
