@@ -2,8 +2,8 @@
 
 The library (``csrc/bridge``) is an ordinary plugin library: it exports the same table, answers Paddle's callbacks and
 registers kernels, and its trampolines call the functions of :class:`~adapter_sdk.records.KernelDescription`,
-:class:`~adapter_sdk.records.MemoryFunctions` and :class:`~adapter_sdk.records.StreamFunctions`. A plugin's wheel installs
-a copy of it as ``paddle_custom_device/lib<name>.so`` (CMake: ``adapter_sdk_add_python_plugin``); without one,
+:class:`~adapter_sdk.records.MemoryFunctions` and :class:`~adapter_sdk.records.StreamFunctions`. A plugin's wheel
+installs a copy of it as ``paddle_custom_device/lib<name>.so`` (CMake: ``adapter_sdk_add_python_plugin``); without one,
 :func:`adapter_sdk.mount` uses the SDK's own file.
 """
 
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from adapter_sdk import _table
 from adapter_sdk._installed import default_folder
 from adapter_sdk.dtypes import DTYPE_CODES, to_numpy
-from adapter_sdk.errors import LibraryUnusable
+from adapter_sdk.errors import LibraryUnusable, MountError
 from adapter_sdk.native import PluginLibrary
 from adapter_sdk.records import KernelDescription, MemoryFunctions, StreamFunctions
 
@@ -51,16 +51,24 @@ class Context:
         self.random: Callable[[int], tuple[int, int]] = methods["random"]
         """``random(n)``: (seed, number) of Paddle's generator for a counter-based random stream; with n above 0 the
         number is drawn, so that two calls differ."""
+        self._dtype: Callable[[], int] = methods["dtype"]
         self._allocate = methods["allocate"]
 
-    def allocate(self, output: int, shape: Sequence[int], dtype: npt.DTypeLike) -> Any:
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the kernel that was called; one function may serve several."""
+        return to_numpy(_table.DTYPE_NAMES[self._dtype()])
+
+    def allocate(self, output: int, shape: Sequence[int], dtype: npt.DTypeLike | None = None) -> Any:
         """Memory for the ``output``-th output, whose shape only the kernel can know (it arrived as None).
+
+        ``dtype`` is the kernel's unless given.
 
         Raises:
             ValueError: there is no such output, or no such dtype.
             MemoryError: the card is full.
         """
-        return self._allocate(output, tuple(int(size) for size in shape), DTYPE_CODES[np.dtype(dtype).name])
+        code = self._dtype() if dtype is None else DTYPE_CODES[np.dtype(dtype).name]
+        return self._allocate(output, tuple(int(size) for size in shape), code)
 
 
 @dataclass(frozen=True)
@@ -120,15 +128,19 @@ def bridge_file() -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    raise LibraryUnusable(folders[0] / name, "is missing", "install adapter-sdk from its wheel: `pip install adapter-sdk`")
+    raise LibraryUnusable(
+        folders[0] / name, "is missing", "install adapter-sdk from its wheel: `pip install adapter-sdk`"
+    )
 
 
 def open_library(plugin: LoadedPlugin) -> PluginLibrary:
     """The library that stands for a plugin written in Python, with its table filled from the hooks.
 
     Raises:
+        MountError: a hook carries no functions, so that the plugin is neither native nor written in Python.
         LibraryUnusable: the library is missing or cannot be loaded, or the plugin's functions failed while it was.
     """
+    _check_functions(plugin)
     path = _library_of(plugin)
     os.environ[NAME_VARIABLE] = plugin.name
     try:
@@ -141,6 +153,20 @@ def open_library(plugin: LoadedPlugin) -> PluginLibrary:
         fault = f"stands for plugin {library.name!r} in this process already"
         raise LibraryUnusable(path, fault, "mount one plugin without a library of its own in a process")
     return library
+
+
+def _check_functions(plugin: LoadedPlugin) -> None:
+    lacking = [
+        f"{kernel.operator}/{kernel.dtype} of adapter_kernels" for kernel in plugin.kernels if not kernel.function
+    ]
+    if plugin.memory.functions is None:
+        lacking.insert(0, "the record of adapter_memory")
+    if lacking:
+        raise MountError(
+            plugin.name,
+            f"it has no native library, and {lacking[0]} carries no functions",
+            "name the library in adapter_device, or give MemoryDescription.functions and KernelDescription.function",
+        )
 
 
 _REMEDY = "mend what the message names; `adapter-sdk doctor` checks the rest"
@@ -161,11 +187,9 @@ def specification(name: str) -> _Specification:
     from adapter_sdk.manager import load
 
     plugin = load(name)
+    _check_functions(plugin)
     device, memory = plugin.device, plugin.memory.functions
-    if memory is None:
-        raise LibraryUnusable(
-            _library_of(plugin), f"plugin {name!r} is native", "mount() it by its own library, see DeviceDescription"
-        )
+    assert memory is not None
     streams = plugin.streams.functions
     return _Specification(
         name=device.name,
@@ -198,7 +222,7 @@ def _features(plugin: LoadedPlugin) -> int:
 
 
 def _kernel(kernel: KernelDescription) -> _Kernel:
-    assert kernel.function is not None  # the manager has seen to it
+    assert kernel.function is not None
     return _Kernel(
         operator=kernel.operator,
         signature=kernel.signature,

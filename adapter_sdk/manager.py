@@ -184,8 +184,6 @@ def _load(point: EntryPoint) -> LoadedPlugin:
     streams = cast(StreamDescription, hooks.call("adapter_streams"))
     kernels = _kernels(hooks)
     library = _library(hooks, device, kernels)
-    if device.library is None:
-        _check_functions(hooks, memory, kernels)
     distribution, version = _distribution(point)
     return LoadedPlugin(
         name=point.name,
@@ -241,17 +239,6 @@ def _library(
         raise hooks.invalid("adapter_device", fault, _SAY_WHAT_THE_TABLE_SAYS)
     _check_against_table(hooks, library, kernels)
     return library
-
-
-def _check_functions(hooks: CheckedHooks, memory: MemoryDescription, kernels: Sequence[KernelDescription]) -> None:
-    """A plugin without a library has to be Python throughout."""
-    if memory.functions is None:
-        fault = "has no functions, and adapter_device names no native library"
-        raise hooks.invalid("adapter_memory", fault, "return functions=MemoryFunctions(...), or name the library")
-    for kernel in kernels:
-        if kernel.function is None:
-            fault = f"lists {kernel.operator}/{kernel.dtype} without a function, and there is no native library"
-            raise hooks.invalid("adapter_kernels", fault, "give the record a function")
 
 
 def _check_against_table(hooks: CheckedHooks, library: PluginLibrary, kernels: Sequence[KernelDescription]) -> None:

@@ -140,8 +140,8 @@ class MemoryFunctions:
     """
 
     allocate: Callable[[int, int], int]
-    """``allocate(card, size)``: address of a region of ``size`` bytes. Called once for each card, with its whole memory:
-    the pieces that Paddle asks for are cut from it, because Paddle asks for them where no Python code may run."""
+    """``allocate(card, size)``: address of a region of ``size`` bytes. Called once for each card, with its whole
+    memory: the pieces that Paddle asks for are cut from it, because Paddle asks where no Python code may run."""
     copy: Callable[[int, int, Any, Any], object]
     """``copy(card, kind, destination, source)``, complete on return; ``kind`` is a :class:`adapter_sdk.native.CopyKind`
     and the two have one size."""

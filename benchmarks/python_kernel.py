@@ -2,10 +2,10 @@
 
     python benchmarks/python_kernel.py [--rounds N] [--calls N]
 
-In one process, taking turns, calls on 16 floats: ``paddle.add`` on the plain C device of eager_add.py; ``paddle.multiply``
-on pychip, whose function is replaced by one that does nothing, so that only the call is left (trampoline, interpreter's
-lock, three NumPy arrays); and ``paddle.add`` on pychip as it is, with its body. The goal is on the empty call: at most 1.2
-times the plain C call, which does compute.
+In one process, taking turns, calls on 16 floats: ``paddle.add`` on the plain C device of eager_add.py;
+``paddle.multiply`` on pychip, whose function is replaced by one that does nothing, so that only the call is left
+(trampoline, interpreter's lock, three NumPy arrays); and ``paddle.add`` on pychip as it is, with its body. The goal is
+on the empty call: at most 1.2 times the plain C call, which does compute.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ ArrayMaker::ArrayMaker(PyObject* capsule, PyObject* dtypes, PyObject* device_ten
 Ref ArrayMaker::dtype(DType dtype) const {
   const auto code = static_cast<size_t>(dtype);
   PyObject* found = code < std::size(dtypes_) ? dtypes_[code] : nullptr;
-  if (found == nullptr) throw InvalidArgument(std::string("a tensor of dtype ") + name_of(dtype) + " has no NumPy form");
+  if (found == nullptr)
+    throw InvalidArgument(std::string("a tensor of dtype ") + name_of(dtype) + " has no NumPy form");
   Py_INCREF(found);
   return Ref(found);
 }

@@ -1,5 +1,5 @@
-// A plugin written in Python, as Paddle and the SDK see it: the same table and the same callbacks as a native one, filled
-// from what its hooks return (adapter_sdk.bridge.specification).
+// A plugin written in Python, as Paddle and the SDK see it: the same table and the same callbacks as a native one,
+// filled from what its hooks return (adapter_sdk.bridge.specification).
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -126,8 +126,8 @@ void load() {
   if (made.device) return;
   const std::string name = plugin_name();
   if (name.empty())
-    throw InvalidArgument(std::string("this library may stand for any plugin written in Python, and ") +
-                          kNameVariable + " does not say for which; call adapter_sdk.mount(NAME) before import paddle");
+    throw InvalidArgument(std::string("this library may stand for any plugin written in Python, and ") + kNameVariable +
+                          " does not say for which; call adapter_sdk.mount(NAME) before import paddle");
   Gil gil;
   Ref module = checked(PyImport_ImportModule("adapter_sdk.bridge"));
   Ref function = attribute(module.get(), "specification");

@@ -21,7 +21,8 @@ std::string utf8(PyObject* object) {
 std::string described(PyObject* type, PyObject* value, PyObject* trace) {
   std::string words;
   if (describer != nullptr) {
-    Ref answer(PyObject_CallFunctionObjArgs(describer, type, value ? value : Py_None, trace ? trace : Py_None, nullptr));
+    Ref answer(
+        PyObject_CallFunctionObjArgs(describer, type, value ? value : Py_None, trace ? trace : Py_None, nullptr));
     if (answer) words = utf8(answer.get());
   }
   if (words.empty()) {

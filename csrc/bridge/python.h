@@ -49,8 +49,9 @@ class Ref {
   PyObject* object_ = nullptr;
 };
 
-// Throws the Python exception in flight as the adapter::Error that becomes the same kind of exception again: ValueError,
-// TypeError and their children, MemoryError and NotImplementedError; OSError for all others. Its text is the traceback.
+// Throws the Python exception in flight as the adapter::Error that becomes the same kind of exception again:
+// ValueError, TypeError and their children, MemoryError and NotImplementedError; OSError for all others. Its text is
+// the traceback.
 [[noreturn]] void throw_python_error();
 
 // Function of Python that makes the text: (type, value, traceback) -> str. Without one the text is str(value).

@@ -44,14 +44,12 @@ PyMethodDef callback_method = {"callback", run_callback, METH_NOARGS, nullptr};
 
 PythonDevice::PythonDevice(PyObject* memory, PyObject* streams, std::vector<size_t> memory_bytes,
                            const ArrayMaker& arrays)
-    : arrays_(arrays),
-      synchronous_(streams == Py_None),
-      copy_(taken(memory, "copy")),
-      fill_(taken(memory, "fill")) {
+    : arrays_(arrays), synchronous_(streams == Py_None), copy_(taken(memory, "copy")), fill_(taken(memory, "fill")) {
   Ref allocate = attribute(memory, "allocate");
   for (size_t card = 0; card < memory_bytes.size(); ++card) {
     const size_t asked = memory_bytes[card] + Arena::kAlignment;
-    Ref address = checked(PyObject_CallFunction(allocate.get(), "in", static_cast<int>(card), static_cast<Py_ssize_t>(asked)));
+    Ref address =
+        checked(PyObject_CallFunction(allocate.get(), "in", static_cast<int>(card), static_cast<Py_ssize_t>(asked)));
     arenas_.push_back(std::make_unique<Arena>(reinterpret_cast<char*>(integer(address.get())), memory_bytes[card]));
   }
   if (synchronous_) return;
@@ -88,7 +86,8 @@ void PythonDevice::deallocate(int card, void* address, size_t /*bytes*/) {
   arena(card).deallocate(address);
 }
 
-// ---- copies -----------------------------------------------------------------------------------------------------------
+// ---- copies
+// -----------------------------------------------------------------------------------------------------------
 
 void PythonDevice::copy(int card, CopyKind kind, void* dst, const void* src, size_t bytes) {
   synchronize(card);
@@ -120,8 +119,9 @@ void PythonDevice::copy_peer_async(int dst_card, int src_card, StreamHandle stre
   copy_peer(dst_card, src_card, dst, src, bytes);
 }
 
-// ---- streams ----------------------------------------------------------------------------------------------------------
-// A synchronous device has nothing to wait for, and never enters Python here.
+// ---- streams
+// ---------------------------------------------------------------------------------------------------------- A
+// synchronous device has nothing to wait for, and never enters Python here.
 
 StreamHandle PythonDevice::create_stream(int card) {
   if (synchronous_) return new char;
@@ -192,7 +192,8 @@ void PythonDevice::add_callback(int card, StreamHandle stream, std::function<voi
   call(call_, "(iOO)", card, object_of(stream), function.get());
 }
 
-// ---- events -----------------------------------------------------------------------------------------------------------
+// ---- events
+// -----------------------------------------------------------------------------------------------------------
 
 EventHandle PythonDevice::create_event(int /*card*/) { return new Event; }
 

@@ -105,19 +105,22 @@ struct PythonKernel::Call {
   const PythonKernel* kernel;
   const Registers* registers;
   void* kernel_context;
-  std::vector<Tensor> singles;  // inputs that are no lists, by parameter
+  std::vector<Tensor> singles;    // inputs that are no lists, by parameter
   std::vector<TensorList> lists;  // the others
   std::vector<Output> outputs;
   std::vector<OutputList> output_lists;
   Context* context = nullptr;
 
-  uint64_t whole(const Parameter& p) const { return p.on_stack ? registers->stack[p.place] : registers->whole[p.place]; }
+  uint64_t whole(const Parameter& p) const {
+    return p.on_stack ? registers->stack[p.place] : registers->whole[p.place];
+  }
   const void* pointer(const Parameter& p) const { return reinterpret_cast<const void*>(whole(p)); }
   template <typename Number>
   Number floating(const Parameter& p) const {
     Number value;
-    std::memcpy(&value, p.on_stack ? static_cast<const void*>(&registers->stack[p.place])
-                                   : static_cast<const void*>(&registers->floating[p.place]),
+    std::memcpy(&value,
+                p.on_stack ? static_cast<const void*>(&registers->stack[p.place])
+                           : static_cast<const void*>(&registers->floating[p.place]),
                 sizeof value);
     return value;
   }
@@ -128,7 +131,8 @@ thread_local void* running = nullptr;  // PythonKernel::Call of this thread; cal
 PyObject* context_object = nullptr;
 }  // namespace
 
-// ---- construction -----------------------------------------------------------------------------------------------------
+// ---- construction
+// -----------------------------------------------------------------------------------------------------
 
 PythonKernel::PythonKernel(std::string operator_name, const std::string& signature, DType dtype, PyObject* function,
                            const ArrayMaker& arrays)
@@ -171,7 +175,8 @@ std::vector<PythonKernel::Parameter> PythonKernel::parameters(const std::string&
   return found;
 }
 
-// ---- the call ---------------------------------------------------------------------------------------------------------
+// ---- the call
+// ---------------------------------------------------------------------------------------------------------
 
 void PythonKernel::call_eager(const Registers& registers) {
   try {
@@ -242,14 +247,12 @@ namespace {
 // Some operators leave even the number of dimensions to the kernel; then it reads as 0.
 bool shape_known(const Output& out) {
   PD_Status status = PD_SUCCESS;
-  return out.shape.known() &&
-         (out.shape.rank > 0 ||
-          abi::paddle().PD_TensorGetNumDims(static_cast<const PD_Tensor*>(out.handle), &status) >= 0);
+  return out.shape.known() && (out.shape.rank > 0 || abi::paddle().PD_TensorGetNumDims(
+                                                         static_cast<const PD_Tensor*>(out.handle), &status) >= 0);
 }
 
 void allocate(Context& ctx, Output& out, DType fallback) {
-  if (out && !out.allocated && shape_known(out))
-    ctx.alloc(out, out.dtype == DType::undefined ? fallback : out.dtype);
+  if (out && !out.allocated && shape_known(out)) ctx.alloc(out, out.dtype == DType::undefined ? fallback : out.dtype);
 }
 
 // Makes a call the one that context methods of this thread speak of.
@@ -333,7 +336,8 @@ void PythonKernel::call_function(Context& ctx, Call& call) const {
   };
   single = list = 0;
   for (const Parameter& p : outputs_)
-    given.add(p.kind == kind_of<Output&> ? result(call.outputs[single++]) : tuple_of(call.output_lists[list++], result));
+    given.add(p.kind == kind_of<Output&> ? result(call.outputs[single++])
+                                         : tuple_of(call.output_lists[list++], result));
   checked(PyObject_Vectorcall(function_, given.data(), given.size(), nullptr));
 }
 
@@ -345,10 +349,10 @@ Ref PythonKernel::input(Context& ctx, const Tensor& tensor, bool optional) const
 }
 
 Ref PythonKernel::attribute(const Call& call, const Parameter& p, detail::StaticReader* reader) const {
-#define ADAPTER_TAKE(type, convert, eager, fixed)             \
-  if (p.kind == kind_of<type>) {                              \
+#define ADAPTER_TAKE(type, convert, eager, fixed)               \
+  if (p.kind == kind_of<type>) {                                \
     const auto value = reader ? detail::fixed(*reader) : eager; \
-    return convert;                                           \
+    return convert;                                             \
   }
   ADAPTER_TAKE(bool, object(value), static_cast<bool>(call.whole(p) & 0xFF), static_bool)
   ADAPTER_TAKE(int32_t, object(value), static_cast<int32_t>(call.whole(p)), static_int32)
@@ -381,11 +385,13 @@ void PythonKernel::lay_out_view(Context& ctx, Call& call) const {
   };
   const Shape shape(sizes(attributes_.at(0)));
   const Shape strides(sizes(attributes_.at(1)));
-  const int64_t offset = call.registers ? static_cast<int64_t>(call.whole(attributes_.at(2))) : detail::static_int64(reader);
+  const int64_t offset =
+      call.registers ? static_cast<int64_t>(call.whole(attributes_.at(2))) : detail::static_int64(reader);
   ctx.set_layout(call.outputs.at(0), shape, {strides, offset});
 }
 
-// ---- what the context object of Python can do -------------------------------------------------------------------------
+// ---- what the context object of Python can do
+// -------------------------------------------------------------------------
 
 void PythonKernel::set_context(PyObject* context) {
   Py_INCREF(context);
@@ -421,6 +427,11 @@ struct ContextMethods {
 
   static PyObject* card(PyObject*, PyObject*) {
     return answered([] { return object(static_cast<int64_t>(call().context->card())).release(); });
+  }
+
+  // Number of the kernel's dtype.
+  static PyObject* dtype(PyObject*, PyObject*) {
+    return answered([] { return object(call().kernel->kernel_.row.dtype).release(); });
   }
 
   // The object that create() of StreamFunctions returned; None for a synchronous device.
@@ -461,6 +472,7 @@ struct ContextMethods {
 
 PyObject* PythonKernel::methods() {
   static PyMethodDef table[] = {{"card", ContextMethods::card, METH_NOARGS, nullptr},
+                                {"dtype", ContextMethods::dtype, METH_NOARGS, nullptr},
                                 {"stream", ContextMethods::stream, METH_O, nullptr},
                                 {"random", ContextMethods::random, METH_O, nullptr},
                                 {"allocate", ContextMethods::allocate, METH_VARARGS, nullptr}};

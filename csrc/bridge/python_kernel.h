@@ -14,7 +14,7 @@ namespace adapter::bridge {
 // What an eager call has in registers and on the stack (x86-64 System V): whole words and floating point numbers travel
 // apart, each kind first in its own registers, then on the stack in the order of the parameters.
 struct Registers {
-  const uint64_t* whole;  // six; the first is the device context
+  const uint64_t* whole;   // six; the first is the device context
   const double* floating;  // eight
   const uint64_t* stack;
 };

@@ -44,7 +44,8 @@ const auto entries = make_entries(std::make_index_sequence<kTrampolines>{});
 
 void bind_trampoline(PythonKernel& kernel) {
   if (used == kTrampolines)
-    throw InvalidArgument("a plugin written in Python can bring " + std::to_string(kTrampolines) + " kernels, not more");
+    throw InvalidArgument("a plugin written in Python can bring " + std::to_string(kTrampolines) +
+                          " kernels, not more");
   bound[used] = &kernel;
   kernel.kernel().eager_entry = reinterpret_cast<void*>(entries[used].first);
   kernel.kernel().static_entry = reinterpret_cast<void*>(entries[used].second);
