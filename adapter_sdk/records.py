@@ -18,6 +18,7 @@ from adapter_sdk.errors import RecordInvalid, did_you_mean
 from adapter_sdk.versions import check_specifier
 
 __all__ = [
+    "PADDLE_PLACES",
     "CollectivesDescription",
     "DeviceDescription",
     "FusedOperatorDescription",
@@ -34,7 +35,7 @@ __all__ = [
 Provenance = Literal["own", "reference"]
 """Who wrote a kernel: ``"own"`` the vendor, ``"reference"`` the SDK's host implementation standing in for it."""
 
-_PADDLE_PLACES = ("cpu", "gpu", "xpu", "ipu")
+PADDLE_PLACES = ("cpu", "gpu", "xpu", "ipu")
 _COLLECTIVES = (
     "all_reduce",
     "all_gather",
@@ -94,7 +95,7 @@ class DeviceDescription:
         _check_name(self, "name", self.name, r"[a-z][a-z0-9_-]*")
         _check_text(self, "vendor", self.vendor)
         _check_name(self, "device_type", self.device_type, r"[a-z][a-z0-9_]*")
-        if self.device_type in _PADDLE_PLACES:
+        if self.device_type in PADDLE_PLACES:
             raise _invalid(self, "device_type", f"must not be {self.device_type!r}, which is a place of Paddle's own")
         _check_text(self, "version", self.version)
         _check_natural(self, "cards", self.cards)

@@ -1,9 +1,12 @@
 # find_package(AdapterSDK CONFIG REQUIRED)
 #
-# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS])
+# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS] [REFERENCE <names...>])
 #   Builds <target> as a Paddle device library lib<target>.so and installs it into paddle_custom_device/, the folder that
 #   Paddle scans. REFERENCE_KERNELS adds the SDK's host kernels (sources in ${AdapterSDK_KERNELS_DIR}); the plugin then
 #   has to define adapter::host::alias and adapter::host::submit, and to link a gemm (gemm_plain.cc is left out).
+#   REFERENCE adds the SDK's host kernels of these files (kernels/<name>.cc; ALL for every one), marked as stand-ins that
+#   the plugin did not write: its own kernel of an operator and dtype takes the place of the stand-in, and stand-ins never
+#   count towards a certificate. They run on a device that derives from adapter::host::HostDevice.
 #   Nothing of Paddle is needed to build.
 #
 # adapter_sdk_add_python_plugin(<name>)
@@ -25,12 +28,29 @@ set(AdapterSDK_PYTHON_BRIDGE "${_adapter_sdk_root}/lib/libadapter_python.so") # 
 set(AdapterSDK_KERNELS_DIR "${AdapterSDK_SOURCE_DIR}/kernels")
 
 function(adapter_sdk_add_plugin target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS" "" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS" "" "SOURCES;REFERENCE")
   file(GLOB abi_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/abi/*.cc")
   set(kernel_sources)
   if(arg_REFERENCE_KERNELS)
     file(GLOB kernel_sources CONFIGURE_DEPENDS "${AdapterSDK_KERNELS_DIR}/*.cc")
     list(FILTER kernel_sources EXCLUDE REGEX "/gemm_")
+  endif()
+  if(arg_REFERENCE)
+    if(arg_REFERENCE STREQUAL "ALL")
+      file(GLOB kernel_sources CONFIGURE_DEPENDS "${AdapterSDK_KERNELS_DIR}/*.cc")
+      list(FILTER kernel_sources EXCLUDE REGEX "/gemm_")
+    else()
+      foreach(name IN LISTS arg_REFERENCE)
+        if(NOT EXISTS "${AdapterSDK_KERNELS_DIR}/${name}.cc")
+          message(FATAL_ERROR "REFERENCE ${name}: there is no ${AdapterSDK_KERNELS_DIR}/${name}.cc")
+        endif()
+        list(APPEND kernel_sources "${AdapterSDK_KERNELS_DIR}/${name}.cc")
+      endforeach()
+    endif()
+    set_source_files_properties(
+      ${kernel_sources} PROPERTIES COMPILE_DEFINITIONS ADAPTER_KERNEL_PROVENANCE=ADAPTER_PROVENANCE_REFERENCE)
+    file(GLOB host_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/reference/*.cc")
+    list(APPEND kernel_sources "${AdapterSDK_KERNELS_DIR}/gemm_plain.cc" ${host_sources})
   endif()
   add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources})
   target_compile_features(${target} PRIVATE cxx_std_17)

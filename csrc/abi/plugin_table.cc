@@ -3,6 +3,7 @@
 
 #include "abi/mount.h"
 #include "abi/plugin_table.h"
+#include "abi/registration.h"
 #include "abi/runtime.h"
 #include "abi/tools.h"
 #include "adapter_sdk/device.h"
@@ -30,7 +31,10 @@ int64_t memory_bytes(int32_t card) {
 int64_t allocated_bytes(int32_t card) {
   return or_minus_one<int64_t>([&] { return plugin_device().allocated_bytes(card); });
 }
-size_t kernel_count() { return kernel_table().size(); }
+size_t kernel_count() {
+  drop_replaced_references();
+  return kernel_table().size();
+}
 const AdapterKernelRow* kernel_at(size_t index) {
   return index < kernel_table().size() ? &kernel_table()[index]->row : nullptr;
 }
