@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "conformance: a case of adapter-conform")
+    config.addinivalue_line("markers", "xdist_group: cases that pytest-xdist keeps together")
     if config.getoption("--adapter-plugin"):
         config.stash[_RUNS] = {}
 

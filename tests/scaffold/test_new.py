@@ -49,7 +49,8 @@ def without_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_that_cannot_be(name: str, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", name, "--python", "--into", str(tmp_path)]) == 2
     told = capsys.readouterr().err
-    assert fault in told and "remedy:" in told
+    assert fault in told
+    assert "remedy:" in told
     assert not list(tmp_path.iterdir())
 
 
@@ -66,7 +67,8 @@ def test_everything_is_rendered(kind: str, tmp_path: Path, capsys: pytest.Captur
     assert main(["new", "chipnew", kind, "--vendor", "Acme", "--into", str(tmp_path)]) == 0
     assert "pip install -e ." in capsys.readouterr().out
     for path in (tmp_path / "chipnew").rglob("*"):
-        assert "{{" not in path.name and path.suffix != ".jinja"
+        assert "{{" not in path.name
+        assert path.suffix != ".jinja"
         if path.is_file() and ".github" not in path.parts:
             assert "{{" not in path.read_text(encoding="utf-8"), path
             assert str(tmp_path) not in path.read_text(encoding="utf-8"), path
@@ -97,9 +99,13 @@ def test_an_update_keeps_what_the_vendor_changed(
     (plugin / "CMakeLists.txt").unlink()
     assert main(["update", str(plugin)]) == 1
     told = capsys.readouterr().out
-    assert "CONFLICT  chipnew/kernels.py" in told and "updated   .gitignore" in told
-    assert own.read_text().startswith("mine/\n") and own.read_text().endswith("*.trace\n")
-    assert "driver.add(x, y, out)" in mine.read_text() and "<<<<<<< yours" in mine.read_text()
+    assert "CONFLICT  chipnew/kernels.py" in told
+    assert "updated   .gitignore" in told
+    merged = own.read_text()
+    assert merged.startswith("mine/\n")
+    assert merged.endswith("*.trace\n")
+    assert "driver.add(x, y, out)" in mine.read_text()
+    assert "<<<<<<< yours" in mine.read_text()
     assert (plugin / "NEW.md").read_text() == "new\n"
     assert not (plugin / "CMakeLists.txt").exists()
 
