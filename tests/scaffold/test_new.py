@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
@@ -115,12 +116,19 @@ def test_update_outside_of_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "was not written by `adapter-sdk new`" in capsys.readouterr().err
 
 
+def _tutorial_code(word: str) -> str:
+    text = (REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    return next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if word in block)
+
+
 @needs_wheel
 @pytest.mark.device
 @pytest.mark.slow
 def test_a_new_plugin_installs_and_gets_a_verdict(tmp_path: Path) -> None:
-    """The README's way: an isolated build that finds adapter-sdk in wheels/, then adapter-conform."""
+    """The README's way: an isolated build that finds adapter-sdk in wheels/, the tutorial's kernel, adapter-conform."""
     assert main(["new", "chipnew", "--python", "--into", str(tmp_path)]) == 0
+    kernels_file = tmp_path / "chipnew" / "chipnew" / "kernels.py"
+    kernels_file.write_text(kernels_file.read_text() + "\n\n" + _tutorial_code("def sigmoid("))
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
     done = subprocess.run(
@@ -132,7 +140,7 @@ def test_a_new_plugin_installs_and_gets_a_verdict(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "adapter_conform", "--plugin", "chipnew", "--profile", "smoke", "--out", str(out)]
     paths = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     judged = subprocess.run(
-        [*command, "--suite", "ops", "-k", "(ops/relu/ or ops/swiglu/) and float32"],
+        [*command, "--suite", "ops", "-k", "(ops/relu/ or ops/swiglu/ or ops/sigmoid/) and float32"],
         env={**os.environ, "PYTHONPATH": paths},
         cwd=tmp_path,
         capture_output=True,
