@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml CMakeLists.txt $(shell find adapter_sdk csrc plugins conformance tests/faults/adapter_faults -name '*.py' -o -name '*.cc' \
-  -o -name '*.cpp' -o -name '*.h' -o -name '*.inc' -o -name '*.toml' -o -name '*.txt' -o -name '*.cmake*' -o -name '*.j2' -o -name '*.css' -o -name '*.js')
+  -o -name '*.cpp' -o -name '*.h' -o -name '*.inc' -o -name '*.toml' -o -name '*.txt' -o -name '*.cmake*' -o -name '*.j2' -o -name '*.jinja' -o -name '*.css' -o -name '*.js')
 
 .PHONY: install conform test lint clean
 
@@ -17,7 +17,7 @@ $(STAMP): $(SOURCES)
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --find-links dist ./plugins/refchip
-	$(BIN)/pip install --quiet --find-links dist 'adapter-sdk[conform,models,diffusion,dev]'
+	$(BIN)/pip install --quiet --find-links dist 'adapter-sdk[conform,new,models,diffusion,dev]'
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/adapter_*.whl
 	$(BIN)/pip install --quiet --find-links dist adapter-refchip
 	touch $@

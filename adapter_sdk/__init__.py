@@ -26,8 +26,10 @@ from adapter_sdk.records import (
     FusedOperatorDescription,
     KernelDescription,
     MemoryDescription,
+    MemoryFunctions,
     PeakThroughput,
     StreamDescription,
+    StreamFunctions,
     Waiver,
 )
 
@@ -43,6 +45,7 @@ __all__ = [
     "LibraryUnusable",
     "LoadedPlugin",
     "MemoryDescription",
+    "MemoryFunctions",
     "MountError",
     "NativePlugin",
     "PaddleMismatch",
@@ -53,6 +56,7 @@ __all__ = [
     "PluginStatus",
     "RecordInvalid",
     "StreamDescription",
+    "StreamFunctions",
     "Waiver",
     "__version__",
     "cmake_dir",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Literal
 
 from adapter_sdk._elf import check_shared_library
 from adapter_sdk._installed import ROOT_VARIABLE, default_folder, is_scanned, plugin_files, scanned_folder
+from adapter_sdk.bridge import bridge_file
 from adapter_sdk.errors import LibraryUnusable
 from adapter_sdk.manager import LoadedPlugin, discover
 from adapter_sdk.versions import SUPPORTED_PADDLE, installed_paddle, matches
@@ -21,6 +24,7 @@ __all__ = ["Check", "examine"]
 _PYTHON = ((3, 10), (3, 12))
 _SHARED_MEMORY = Path("/dev/shm")
 _SHARED_MEMORY_BYTES = 1 << 30
+_LOAD_SECONDS = 60
 _VERBOSE = "GLOG_vmodule"
 _FALSE = ("0", "false", "off", "no")
 
@@ -43,6 +47,7 @@ def examine() -> list[Check]:
     checks += _libraries()
     checks += _root()
     checks += _flags()
+    checks += _temporary()
     return [*checks, _shared_memory()]
 
 
@@ -125,10 +130,54 @@ def _libraries() -> Iterator[Check]:
             detail = f"{file}: {error.fault}\n`import paddle` loads this file, and may fail on it"
             yield Check("error", "library", detail, f"delete it, or {error.remedy}")
         else:
-            yield Check("ok", "library", str(file))
+            yield _loading(file)
+            yield from _bridge_copy(file)
     if (folder / "__init__.py").exists():
         detail = f"{folder / '__init__.py'} exists: wheels that ship this file overwrite each other"
         yield Check("warn", "library", detail, "ask its vendor to install the .so alone")
+
+
+def _loading(file: Path) -> Check:
+    """In a process of its own, with every symbol bound at once: a missing one kills the program that first needs it."""
+    command = [
+        sys.executable,
+        "-c",
+        "import ctypes, os, sys; ctypes.CDLL(sys.argv[1], os.RTLD_NOW)",
+        str(file.resolve()),
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Check("error", "library", f"{file}: loading it takes over {_LOAD_SECONDS} s", "ask its vendor")
+    if done.returncode == 0:
+        return Check("ok", "library", str(file))
+    last = (done.stderr.strip().splitlines() or [f"loading it ends the process with {done.returncode}"])[-1]
+    symbol = last.rpartition("undefined symbol: ")[2] if "undefined symbol: " in last else ""
+    if symbol.startswith("PD_"):
+        detail = (
+            f"{file}: needs Paddle's {symbol} when it is loaded, which works only where it is linked to libphi_core.so"
+        )
+        return Check("warn", "library", detail, "its vendor should look such symbols up with dlsym")
+    remedy = f"install the library that has {symbol}" if symbol else "install what the loader misses"
+    return Check("error", "library", f"{file}: {last}", remedy)
+
+
+def _bridge_copy(file: Path) -> Iterator[Check]:
+    """A plugin written in Python brings a copy of the SDK's bridge, from the SDK that its wheel was built with."""
+    try:
+        own = bridge_file().read_bytes()
+    except LibraryUnusable:
+        return
+    data = file.read_bytes()
+    if b"adapter_bridge_load" in data and data != own:
+        detail = f"{file}: its copy of the bridge for Python plugins is another adapter-sdk's"
+        yield Check("warn", "library", detail, "reinstall the plugin: pip install --force-reinstall --no-deps PLUGIN")
+
+
+def _temporary() -> Iterator[Check]:
+    folder = tempfile.gettempdir()
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Check("error", folder, "cannot be written to, and mount() has to", "set TMPDIR to a folder of your own")
 
 
 def _root() -> Iterator[Check]:

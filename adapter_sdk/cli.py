@@ -1,4 +1,4 @@
-"""The command ``adapter-sdk``: which devices are installed, and whether this environment is fit for them."""
+"""The command ``adapter-sdk``: devices that are installed, whether this environment is fit for them, and new ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import adapter_sdk
+from adapter_sdk._abi import check_library
 from adapter_sdk._doctor import Check, examine
+from adapter_sdk._scaffold import ScaffoldError, new_plugin, update_plugin
+from adapter_sdk.errors import AdapterError
 from adapter_sdk.manager import PluginStatus, discover
 
 __all__ = ["main"]
@@ -17,6 +21,9 @@ _EXAMPLES = """examples:
   adapter-sdk devices             what is installed, and why something is unusable
   adapter-sdk devices --json      the same for a program
   adapter-sdk doctor              check Python, Paddle, compiler, plugins and environment
+  adapter-sdk new mychip          write a plugin: a native one, or with --python one in Python
+  adapter-sdk update              bring the templates of this adapter-sdk into the plugin in this folder
+  adapter-sdk abi check LIB       whether a library is a plugin, and which of its kernels fit which Paddle
 """
 _HINT = """no plugin found: no installed distribution has an entry point in the group 'adapter_sdk'
   remedy: install a plugin's wheel into this Python environment"""
@@ -25,9 +32,22 @@ _HINT = """no plugin found: no installed distribution has an entry point in the 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command. Returns 0; 1 when a plugin is unusable or a check found an error; exits with 2 on misuse."""
     options = _parser().parse_args(arguments)
-    if options.command == "devices":
-        return _devices(as_json=options.json)
-    return _doctor()
+    try:
+        if options.command == "devices":
+            return _devices(as_json=options.json)
+        if options.command == "new":
+            return _new(options)
+        if options.command == "update":
+            return _update(options.folder)
+        if options.command == "abi":
+            return _abi_check(options.library)
+        return _doctor()
+    except ScaffoldError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except AdapterError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +74,74 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples:\n  adapter-sdk doctor\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_new(commands)
+    update = commands.add_parser(
+        "update",
+        help="bring newer templates into a plugin that `new` wrote",
+        description="Merges the templates of this adapter-sdk into a plugin that `adapter-sdk new` wrote, and renews "
+        "the wheel in wheels/. Your changes stay; where both sides changed the same lines, both stand between conflict "
+        "markers. Exit code 1 when there are such conflicts, 2 when there is nothing to update.",
+        epilog="examples:\n  adapter-sdk update\n  adapter-sdk update path/to/mychip\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    update.add_argument("folder", nargs="?", type=Path, default=Path(), help="the plugin's folder [.]")
+    abi = commands.add_parser("abi", help="the binary side of a plugin library")
+    verbs = abi.add_subparsers(dest="verb", metavar="VERB", required=True)
+    check = verbs.add_parser(
+        "check",
+        help="whether a library is a plugin, and which of its kernels fit which Paddle",
+        description="Reads a plugin library without Paddle: file, loader, exported table, contract, and each kernel's "
+        "signature against those of every known release of Paddle. Exit code 1 when it cannot be used, or brings a "
+        "kernel that fits no release.",
+        epilog="examples:\n  adapter-sdk abi check build/libmychip.so\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("library", type=Path, metavar="LIB")
     return parser
+
+
+def _add_new(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    new = commands.add_parser(
+        "new",
+        help="write a new plugin",
+        description="Writes a plugin that installs with pip, with a kernel of its own, a fused operator, tests and CI. "
+        "Exit code 2 when the name cannot be used or the folder exists.",
+        epilog="examples:\n  adapter-sdk new mychip\n  adapter-sdk new mychip --python --vendor Acme --into ~/work\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    new.add_argument("name", help="of the device and of the Python package, e.g. mychip")
+    kind = new.add_mutually_exclusive_group()
+    kind.add_argument("--native", action="store_true", default=True, help="in C++ (the default)")
+    kind.add_argument("--python", dest="native", action="store_false", help="in Python alone; nothing is compiled")
+    new.add_argument("--vendor", default="", help="who makes the device [the name]")
+    new.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="folder to write into [.]")
+
+
+def _new(options: argparse.Namespace) -> int:
+    folder = new_plugin(options.name, options.into, native=options.native, vendor=options.vendor)
+    shown = folder if options.into.is_absolute() else Path(options.into, options.name)
+    print(f"wrote {shown}; next:\n")
+    print(f"  cd {shown}")
+    print("  pip install -e .")
+    print(f"  adapter-conform --plugin {options.name} --profile smoke\n")
+    print(f"{shown / 'README.md'} says what comes after that.")
+    return 0
+
+
+def _update(folder: Path) -> int:
+    merged = update_plugin(folder)
+    for path in merged.changed:
+        print(f"{'CONFLICT' if path in merged.conflicts else 'updated '}  {path}")
+    if not merged.changed:
+        print("the files are up to date; wheels/ holds this adapter-sdk")
+    return 1 if merged.conflicts else 0
+
+
+def _abi_check(library: Path) -> int:
+    report = check_library(library)
+    for line in report.lines:
+        print(line)
+    return 0 if report.usable else 1
 
 
 def _devices(as_json: bool) -> int:

@@ -9,6 +9,9 @@ module, or an object in a module, whose functions marked with :data:`hookimpl` i
     # mychip/plugin.py, a native plugin: the library's table answers every hook
     plugin = adapter_sdk.NativePlugin.from_package("mychip")
 
+A plugin written in Python names no library; its memory and kernel records carry functions, which the SDK's compiled
+bridge calls (contract 1.1, ``docs/python-plugins.md``).
+
 Rules that hold for every hook:
 
 * Exactly one object implements a plugin's hooks. All hooks are therefore ``firstresult``: what that one implementation
@@ -58,7 +61,7 @@ PROJECT = "adapter_sdk"
 
 HOOK_PREFIX = "adapter_"
 
-CONTRACT_VERSION = (1, 0)
+CONTRACT_VERSION = (1, 1)
 """(major, minor), equal to ADAPTER_CONTRACT_MAJOR and _MINOR in plugin_table.h. Another major number is refused; a
 minor number only adds optional hooks and appended fields."""
 

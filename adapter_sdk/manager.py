@@ -50,7 +50,7 @@ class LoadedPlugin:
     collectives: CollectivesDescription | None
     waivers: tuple[Waiver, ...]
     library: PluginLibrary | None
-    """The native library; None for a plugin written in Python."""
+    """The native library. Of a plugin written in Python the bridge's, once it is mounted; None before."""
     distribution: str
     """Name of the distribution that the plugin came with; empty when unknown."""
     distribution_version: str

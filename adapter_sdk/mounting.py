@@ -12,10 +12,12 @@ import shutil
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from adapter_sdk._elf import check_shared_library
 from adapter_sdk._installed import ROOT_VARIABLE, is_scanned, plugin_files, scanned_folder
+from adapter_sdk.bridge import open_library
 from adapter_sdk.errors import LibraryUnusable, MountError, PaddleMismatch
 from adapter_sdk.manager import LoadedPlugin, discover, load
 from adapter_sdk.versions import installed_paddle, matches
@@ -37,16 +39,17 @@ def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
     Raises:
         PluginNotFound, PluginInvalid, LibraryUnusable, ContractMismatch: as :func:`adapter_sdk.load`.
         PaddleMismatch: the installed Paddle is outside the range that the plugin supports.
-        MountError: Paddle is not installed, or was imported before without this device; the plugin has no native
-            library; or another installed plugin claims the same device type.
+        MountError: Paddle is not installed, or was imported before without this device; or another installed plugin
+            claims the same device type.
     """
     plugin = load(name)
     _check_paddle(plugin)
+    if plugin.library is None:
+        plugin = replace(plugin, library=open_library(plugin))
     if "paddle" in sys.modules:
         plugin.confirm_mounted()
         return plugin
-    if plugin.library is None:
-        raise MountError(name, "it has no native library", "a plugin needs a library that Paddle can load")
+    assert plugin.library is not None
     if exclusive:
         _show_only(plugin.library.path)
         return plugin

@@ -8,30 +8,34 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from adapter_sdk.dtypes import DTYPES
 from adapter_sdk.errors import RecordInvalid, did_you_mean
 from adapter_sdk.versions import check_specifier
 
 __all__ = [
+    "PADDLE_PLACES",
     "CollectivesDescription",
     "DeviceDescription",
     "FusedOperatorDescription",
     "KernelDescription",
     "MemoryDescription",
+    "MemoryFunctions",
     "PeakThroughput",
     "Provenance",
     "StreamDescription",
+    "StreamFunctions",
     "Waiver",
 ]
 
 Provenance = Literal["own", "reference"]
 """Who wrote a kernel: ``"own"`` the vendor, ``"reference"`` the SDK's host implementation standing in for it."""
 
-_PADDLE_PLACES = ("cpu", "gpu", "xpu", "ipu")
+PADDLE_PLACES = ("cpu", "gpu", "xpu", "ipu")
 _COLLECTIVES = (
     "all_reduce",
     "all_gather",
@@ -91,7 +95,7 @@ class DeviceDescription:
         _check_name(self, "name", self.name, r"[a-z][a-z0-9_-]*")
         _check_text(self, "vendor", self.vendor)
         _check_name(self, "device_type", self.device_type, r"[a-z][a-z0-9_]*")
-        if self.device_type in _PADDLE_PLACES:
+        if self.device_type in PADDLE_PLACES:
             raise _invalid(self, "device_type", f"must not be {self.device_type!r}, which is a place of Paddle's own")
         _check_text(self, "version", self.version)
         _check_natural(self, "cards", self.cards)
@@ -129,6 +133,57 @@ class DeviceDescription:
 
 
 @dataclass(frozen=True)
+class MemoryFunctions:
+    """Device memory of a plugin written in Python. The functions are called from any thread, and may raise.
+
+    A piece of memory is a writable or read-only NumPy array of uint8 that views it, or, where the host cannot read
+    device memory, an :class:`adapter_sdk.bridge.DeviceTensor`. Both are good during the call alone.
+    """
+
+    allocate: Callable[[int, int], int]
+    """``allocate(card, size)``: address of a region of ``size`` bytes. Called once for each card, with its whole
+    memory: the pieces that Paddle asks for are cut from it, because Paddle asks where no Python code may run."""
+    copy: Callable[[int, int, Any, Any], object]
+    """``copy(card, kind, destination, source)``, complete on return; ``kind`` is a :class:`adapter_sdk.native.CopyKind`
+    and the two have one size."""
+    fill: Callable[[int, Any, int], object]
+    """``fill(card, destination, value)`` sets every byte, complete on return."""
+
+    def __post_init__(self) -> None:
+        _check_functions(self)
+
+
+@dataclass(frozen=True)
+class StreamFunctions:
+    """Streams and events of a plugin written in Python, whose kernels may still run when they have returned.
+
+    A stream is what ``create`` returns, an event what ``record`` returns; any object will do for both.
+    """
+
+    create: Callable[[int], object]
+    """``create(card)``: a new stream."""
+    destroy: Callable[[int, Any], object]
+    """``destroy(card, stream)`` finishes pending work first."""
+    synchronize: Callable[[int, Any], object]
+    """``synchronize(card, stream)`` waits, and raises an error of earlier work on the stream."""
+    done: Callable[[int, Any], bool]
+    """``done(card, stream)``: whether nothing is pending."""
+    record: Callable[[int, Any], object]
+    """``record(card, stream)``: an event for all work that is on the stream by now."""
+    wait: Callable[[int, Any, Any], object]
+    """``wait(card, stream, event)``: work that is given to the stream later starts after the event."""
+    event_done: Callable[[Any], bool]
+    """``event_done(event)``."""
+    synchronize_event: Callable[[Any], object]
+    """``synchronize_event(event)`` waits."""
+    call: Callable[[int, Any, Callable[[], None]], object]
+    """``call(card, stream, function)`` calls ``function()`` after all work that is on the stream by now."""
+
+    def __post_init__(self) -> None:
+        _check_functions(self)
+
+
+@dataclass(frozen=True)
 class MemoryDescription:
     """What the plugin promises about device memory; the runtime suite checks each promise that is made."""
 
@@ -138,9 +193,12 @@ class MemoryDescription:
     """Smallest unit handed out, in bytes; None makes no promise."""
     alignment_bytes: int | None = None
     """Every address is a multiple of this power of two; None makes no promise."""
+    functions: MemoryFunctions | None = None
+    """Required of a plugin written in Python; None for a native one. Since contract 1.1."""
 
     def __post_init__(self) -> None:
         _check_flag(self, "host_readable", self.host_readable)
+        _check_optional(self, "functions", self.functions, MemoryFunctions)
         for field, value in (("min_chunk_bytes", self.min_chunk_bytes), ("alignment_bytes", self.alignment_bytes)):
             if value is not None:
                 _check_natural(self, field, value, least=1)
@@ -156,8 +214,11 @@ class StreamDescription:
     """Kernels may still run after the call that launched them has returned."""
     profiled: bool = False
     """Device activity shows up in Paddle's profiler."""
+    functions: StreamFunctions | None = None
+    """For a plugin written in Python; None where all work is done when a call returns. Since contract 1.1."""
 
     def __post_init__(self) -> None:
+        _check_optional(self, "functions", self.functions, StreamFunctions)
         _check_flag(self, "asynchronous", self.asynchronous)
         _check_flag(self, "profiled", self.profiled)
 
@@ -177,6 +238,9 @@ class KernelDescription:
     provenance: Provenance = "own"
     fused: bool = False
     """Stands for a chain of operators, e.g. swiglu."""
+    function: Callable[..., object] | None = None
+    """The kernel of a plugin written in Python, None for a native one. Called as ``function(context, *inputs,
+    *attributes, *outputs)`` in the signature's order; see ``docs/python-plugins.md``. Since contract 1.1."""
 
     def __post_init__(self) -> None:
         _check_name(self, "operator", self.operator, r"[A-Za-z_][A-Za-z0-9_]*")
@@ -188,6 +252,8 @@ class KernelDescription:
         if self.provenance not in ("own", "reference"):
             raise _invalid(self, "provenance", f"must be 'own' or 'reference', is {self.provenance!r}")
         _check_flag(self, "fused", self.fused)
+        if self.function is not None and not callable(self.function):
+            raise _invalid(self, "function", f"must be callable or None, is {self.function!r}")
 
 
 @dataclass(frozen=True)
@@ -279,6 +345,18 @@ def _check_dtype(record: object, field: str, value: object) -> None:
 def _check_flag(record: object, field: str, value: object) -> None:
     if not isinstance(value, bool):
         raise _invalid(record, field, f"must be True or False, is {value!r}")
+
+
+def _check_functions(record: MemoryFunctions | StreamFunctions) -> None:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if not callable(value):
+            raise _invalid(record, field.name, f"must be callable, is {value!r}")
+
+
+def _check_optional(record: object, field: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise _invalid(record, field, f"must be a {kind.__name__} or None, is {value!r}")
 
 
 def _check_natural(record: object, field: str, value: object, least: int = 0) -> None:

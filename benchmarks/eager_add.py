@@ -58,7 +58,7 @@ def main() -> int:
     options = _options()
     folder = Path(tempfile.mkdtemp(prefix="eager_add_"))
     try:
-        paddle, device = _open(options.plugin, folder)
+        paddle, device = open_devices(options.plugin, folder)
         timings = _measure(paddle, ["cpu", PLAIN_C, device], options.rounds, options.adds)
     finally:
         shutil.rmtree(folder)
@@ -73,7 +73,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _open(plugin: str, folder: Path) -> tuple[ModuleType, str]:
+def open_devices(plugin: str, folder: Path) -> tuple[ModuleType, str]:
     """Paddle with both devices in it. mount() adds the plugin to the libraries of CUSTOM_DEVICE_ROOT."""
     compiler = os.environ.get("CC", "gcc")
     command = [compiler, "-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-I", str(_HEADERS)]
@@ -88,19 +88,19 @@ def _open(plugin: str, folder: Path) -> tuple[ModuleType, str]:
 
 
 def _measure(paddle: ModuleType, devices: Sequence[str], rounds: int, adds: int) -> dict[str, Timings]:
-    operands = {device: _operands(paddle, device) for device in devices}
+    inputs = {device: operands(paddle, device) for device in devices}
     timings = {device: Timings() for device in devices}
     gc.disable()
     for turn in range(rounds):
         first = turn % len(devices)
         for device in [*devices[first:], *devices[:first]]:
-            call, left = _time(paddle, device, *operands[device], adds)
+            call, left = time_adds(paddle, device, *inputs[device], adds)
             timings[device].call.append(call)
             timings[device].left.append(left)
     return timings
 
 
-def _operands(paddle: ModuleType, device: str) -> tuple[Any, Any]:
+def operands(paddle: ModuleType, device: str) -> tuple[Any, Any]:
     paddle.set_device(device)
     x, y = (paddle.full([ELEMENTS], value) if device == "cpu" else _moved(paddle, value) for value in (1.0, 2.0))
     total = paddle.add(x, y).numpy()
@@ -114,7 +114,7 @@ def _moved(paddle: ModuleType, value: float) -> Any:
     return paddle.to_tensor([value] * ELEMENTS, dtype="float32")
 
 
-def _time(paddle: ModuleType, device: str, x: Any, y: Any, adds: int) -> tuple[float, float]:
+def time_adds(paddle: ModuleType, device: str, x: Any, y: Any, adds: int) -> tuple[float, float]:
     """ns per add until the calls have returned, and ns until the device was done with all of them."""
     paddle.set_device(device)
     add, clock = paddle.add, time.perf_counter_ns

@@ -1,11 +1,18 @@
 # find_package(AdapterSDK CONFIG REQUIRED)
 #
-# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS] [HOST_COLLECTIVES])
+# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS] [HOST_COLLECTIVES] [REFERENCE <names...>])
 #   Builds <target> as a Paddle device library lib<target>.so and installs it into paddle_custom_device/, the folder that
 #   Paddle scans. REFERENCE_KERNELS adds the SDK's host kernels (sources in ${AdapterSDK_KERNELS_DIR}); the plugin then
 #   has to define adapter::host::alias and adapter::host::submit, and to link a gemm (gemm_plain.cc is left out).
 #   HOST_COLLECTIVES adds the SDK's communicator between processes (csrc/collectives), which works on memory of the host.
+#   REFERENCE adds the SDK's host kernels of these files (kernels/<name>.cc; ALL for every one), marked as stand-ins that
+#   the plugin did not write: its own kernel of an operator and dtype takes the place of the stand-in, and stand-ins never
+#   count towards a certificate. They run on a device that derives from adapter::host::HostDevice.
 #   Nothing of Paddle is needed to build.
+#
+# adapter_sdk_add_python_plugin(<name>)
+#   Installs the library that stands for the plugin <name>, written in Python, into paddle_custom_device/ as
+#   lib<name>.so: a copy of the SDK's compiled bridge. Needs no compiler (project(... LANGUAGES NONE)).
 
 get_filename_component(_adapter_sdk_root "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 if(NOT EXISTS "${_adapter_sdk_root}/src/abi") # a checkout instead of an installed package
@@ -18,11 +25,12 @@ else()
   set(AdapterSDK_SOURCE_DIR "${_adapter_sdk_root}/src")
   set(AdapterSDK_INCLUDE_DIR "${_adapter_sdk_root}/include")
 endif()
+set(AdapterSDK_PYTHON_BRIDGE "${_adapter_sdk_root}/lib/libadapter_python.so") # compiled; part of the wheel alone
 set(AdapterSDK_KERNELS_DIR "${AdapterSDK_SOURCE_DIR}/kernels")
 set(AdapterSDK_COLLECTIVES_DIR "${AdapterSDK_SOURCE_DIR}/collectives")
 
 function(adapter_sdk_add_plugin target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS;HOST_COLLECTIVES" "" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS;HOST_COLLECTIVES" "" "SOURCES;REFERENCE")
   file(GLOB abi_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/abi/*.cc")
   set(kernel_sources)
   if(arg_REFERENCE_KERNELS)
@@ -33,7 +41,25 @@ function(adapter_sdk_add_plugin target)
   if(arg_HOST_COLLECTIVES)
     file(GLOB collectives_sources CONFIGURE_DEPENDS "${AdapterSDK_COLLECTIVES_DIR}/*.cc")
   endif()
-  add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources} ${collectives_sources})
+  if(arg_REFERENCE)
+    if(arg_REFERENCE STREQUAL "ALL")
+      file(GLOB kernel_sources CONFIGURE_DEPENDS "${AdapterSDK_KERNELS_DIR}/*.cc")
+      list(FILTER kernel_sources EXCLUDE REGEX "/gemm_")
+    else()
+      foreach(name IN LISTS arg_REFERENCE)
+        if(NOT EXISTS "${AdapterSDK_KERNELS_DIR}/${name}.cc")
+          message(FATAL_ERROR "REFERENCE ${name}: there is no ${AdapterSDK_KERNELS_DIR}/${name}.cc")
+        endif()
+        list(APPEND kernel_sources "${AdapterSDK_KERNELS_DIR}/${name}.cc")
+      endforeach()
+    endif()
+    set_source_files_properties(
+      ${kernel_sources} PROPERTIES COMPILE_DEFINITIONS ADAPTER_KERNEL_PROVENANCE=ADAPTER_PROVENANCE_REFERENCE)
+    file(GLOB host_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/reference/*.cc")
+    list(APPEND kernel_sources "${AdapterSDK_KERNELS_DIR}/gemm_plain.cc" ${host_sources})
+  endif()
+  add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources}
+                     ${collectives_sources})
   target_compile_features(${target} PRIVATE cxx_std_17)
   target_include_directories(${target} PRIVATE "${AdapterSDK_INCLUDE_DIR}" "${AdapterSDK_SOURCE_DIR}"
                                                "${AdapterSDK_KERNELS_DIR}")
@@ -45,4 +71,12 @@ function(adapter_sdk_add_plugin target)
   target_link_options(${target} PRIVATE -Wl,--no-undefined)
   set_target_properties(${target} PROPERTIES PREFIX "lib" SKIP_BUILD_RPATH TRUE)
   install(TARGETS ${target} LIBRARY DESTINATION paddle_custom_device)
+endfunction()
+
+function(adapter_sdk_add_python_plugin name)
+  if(NOT EXISTS "${AdapterSDK_PYTHON_BRIDGE}")
+    message(FATAL_ERROR "${AdapterSDK_PYTHON_BRIDGE} is missing; install adapter-sdk from its wheel")
+  endif()
+  install(FILES "${AdapterSDK_PYTHON_BRIDGE}" DESTINATION paddle_custom_device RENAME "lib${name}.so"
+          PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 endfunction()

@@ -2,6 +2,8 @@
 #include "adapter_sdk/plugin_table.h"
 
 #include "abi/mount.h"
+#include "abi/plugin_table.h"
+#include "abi/registration.h"
 #include "abi/runtime.h"
 #include "abi/tools.h"
 #include "adapter_sdk/device.h"
@@ -29,7 +31,10 @@ int64_t memory_bytes(int32_t card) {
 int64_t allocated_bytes(int32_t card) {
   return or_minus_one<int64_t>([&] { return plugin_device().allocated_bytes(card); });
 }
-size_t kernel_count() { return kernel_table().size(); }
+size_t kernel_count() {
+  drop_replaced_references();
+  return kernel_table().size();
+}
 const AdapterKernelRow* kernel_at(size_t index) {
   return index < kernel_table().size() ? &kernel_table()[index]->row : nullptr;
 }
@@ -80,5 +85,9 @@ AdapterPluginTable make_table() {
 }  // namespace
 }  // namespace adapter::abi
 
-extern "C" __attribute__((visibility("default"))) const AdapterPluginTable adapter_sdk_plugin_table =
-    adapter::abi::make_table();
+// Not const: a plugin written in Python is known only after its hooks have been called.
+extern "C" {
+__attribute__((visibility("default"))) AdapterPluginTable adapter_sdk_plugin_table = adapter::abi::make_table();
+}
+
+void adapter::abi::announce_plugin_table() { adapter_sdk_plugin_table = make_table(); }

@@ -1,5 +1,7 @@
 #include "abi/registration.h"
 
+#include <algorithm>
+#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
@@ -51,7 +53,27 @@ void register_one(Kernel& kernel) {
 
 }  // namespace
 
+void drop_replaced_references() {
+  static std::mutex mutex;
+  static size_t seen = 0;
+  std::lock_guard<std::mutex> lock(mutex);
+  std::vector<Kernel*>& table = kernel_table();
+  if (table.size() == seen) return;
+  const auto key = [](const Kernel* kernel) {
+    return std::pair<std::string, int32_t>(kernel->row.operator_name, kernel->row.dtype);
+  };
+  std::set<std::pair<std::string, int32_t>> own;
+  for (const Kernel* kernel : table)
+    if (kernel->row.provenance == ADAPTER_PROVENANCE_OWN) own.insert(key(kernel));
+  const auto replaced = [&](const Kernel* kernel) {
+    return kernel->row.provenance == ADAPTER_PROVENANCE_REFERENCE && own.count(key(kernel)) > 0;
+  };
+  table.erase(std::remove_if(table.begin(), table.end(), replaced), table.end());
+  seen = table.size();
+}
+
 RegistrationCounts register_kernels(const PaddleVersion& version) {
+  drop_replaced_references();
   RegistrationCounts counts;
   std::set<std::pair<std::string, int32_t>> taken;
   for (Kernel* kernel : kernel_table()) {

@@ -80,7 +80,7 @@ def test_unknown_interface_size(refchip: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "device_type: None\nslots written: 0\n", done.stderr
     assert "C_DeviceInterface has 999 bytes; known are 920 (3.0), 976 (3.1), 1032 (3.2), 1128 (3.3)" in done.stderr
-    assert "built with contract 1.0" in done.stderr
+    assert "built with contract 1.1" in done.stderr
     assert "install a paddlepaddle that the plugin supports (>=3.0,<3.4)" in done.stderr
 
 

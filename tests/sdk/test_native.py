@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 import adapter_sdk
-from adapter_sdk import ContractMismatch, DeviceError, LibraryUnusable, NativePlugin, PluginInvalid, PluginLibrary, load
+from adapter_sdk import (
+    CONTRACT_VERSION,
+    ContractMismatch,
+    DeviceError,
+    LibraryUnusable,
+    NativePlugin,
+    PluginInvalid,
+    PluginLibrary,
+    load,
+)
 from adapter_sdk import _table as table
 from adapter_sdk._elf import check_shared_library
 from adapter_sdk.dtypes import DTYPE_CODES
@@ -81,7 +90,7 @@ def test_library_with_an_unresolved_symbol_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_contract_is_refused_with_both_numbers(compile_plugin: Compile) -> None:
-    with pytest.raises(ContractMismatch, match=r"built for contract 9\.0, this adapter-sdk reads contract 1\.0"):
+    with pytest.raises(ContractMismatch, match=r"built for contract 9\.0, this adapter-sdk reads contract 1\.1"):
         PluginLibrary(compile_plugin(MAJOR=9))
 
 
@@ -104,7 +113,7 @@ def test_table_is_read(compile_plugin: Compile) -> None:
     library = PluginLibrary(compile_plugin())
     assert (library.name, library.vendor, library.version) == ("tinychip", "Acme", "1.2")
     assert (library.device_type, library.sub_device_type) == ("tinychip", "")
-    assert (library.contract, library.sdk_version, library.paddle_versions) == ((1, 0), "0.1", ">=3.0,<3.4")
+    assert (library.contract, library.sdk_version, library.paddle_versions) == (CONTRACT_VERSION, "0.1", ">=3.0,<3.4")
     assert library.features == {"async_streams", "host_unreadable"}
     assert [(peak.dtype, peak.tflops) for peak in library.peaks] == [("float32", 1.5), ("bfloat16", 3.0)]
     assert (library.card_count(), library.memory_bytes(1)) == (2, 4096)

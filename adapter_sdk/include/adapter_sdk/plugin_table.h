@@ -16,7 +16,7 @@ extern "C" {
 
 /* Readers refuse another major number; a minor number only appends fields. */
 #define ADAPTER_CONTRACT_MAJOR 1
-#define ADAPTER_CONTRACT_MINOR 0
+#define ADAPTER_CONTRACT_MINOR 1
 
 /* Data types, numbered as Paddle's PD_DataType. */
 enum {

@@ -17,7 +17,8 @@ from adapter_conform.cases import Record
 from adapter_conform.errors import ConformError
 from adapter_conform.report.folder import OutputFolder
 from adapter_conform.report.junit import describe_figure
-from adapter_conform.report.summary import KernelRow, RunResult, build_summary, count_states, of_suite
+from adapter_conform.report.ladder import ladder
+from adapter_conform.report.summary import KernelRow, RunResult, build_summary, count_states, kernel_rows, of_suite
 from adapter_conform.states import BAD, State, Verdict
 
 __all__ = ["ProgressView", "print_outcome"]
@@ -115,6 +116,7 @@ def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) ->
         kernels = build_summary(result)["kernels"]
         counts = f"{kernels['declared']} declared, {kernels['registered']} registered, {kernels['executed']} executed"
         console.print(_shown(f"kernels: {counts} in this run"), soft_wrap=True)
+        console.print(_shown(ladder(kernel_rows(result), result.records).line()), soft_wrap=True)
     verdict.append(f", {result.elapsed_s:.1f} s, exit code {int(result.exit_code)})", style="not bold")
     console.print(verdict, soft_wrap=True)
     console.print(_shown(f"report: {folder.html}"), soft_wrap=True)
