@@ -27,6 +27,10 @@ function(adapter_sdk_add_plugin target)
     file(GLOB kernel_sources CONFIGURE_DEPENDS "${AdapterSDK_KERNELS_DIR}/*.cc")
     list(FILTER kernel_sources EXCLUDE REGEX "/gemm_")
   endif()
+  # a * b + c has one result, whatever the compiler makes of a loop: some loops are compiled for several processors.
+  if(kernel_sources)
+    set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "-ffp-contract=off")
+  endif()
   add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources})
   target_compile_features(${target} PRIVATE cxx_std_17)
   target_include_directories(${target} PRIVATE "${AdapterSDK_INCLUDE_DIR}" "${AdapterSDK_SOURCE_DIR}"
