@@ -58,6 +58,10 @@ function(adapter_sdk_add_plugin target)
     file(GLOB host_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/reference/*.cc")
     list(APPEND kernel_sources "${AdapterSDK_KERNELS_DIR}/gemm_plain.cc" ${host_sources})
   endif()
+  # a * b + c has one result, whatever the compiler makes of a loop: some loops are compiled for several processors.
+  if(kernel_sources)
+    set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "-ffp-contract=off")
+  endif()
   add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources}
                      ${collectives_sources})
   target_compile_features(${target} PRIVATE cxx_std_17)

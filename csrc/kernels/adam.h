@@ -8,6 +8,7 @@
 
 #include "adapter_sdk/half.h"
 #include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/loops.h"
 #include "adapter_sdk/host/parallel.h"
 #include "dispatch.h"
 
@@ -79,23 +80,43 @@ struct AdamRates {
 };
 
 // The step size folds both bias corrections: lr * sqrt(1 - beta2^t) / (1 - beta1^t), and epsilon the second.
+// p and g: parameters and gradients in the type of moments; the parameters are replaced. One loop for each statement
+// that few runs need, so that all of them become vector instructions.
+template <typename M>
+ADAPTER_WIDE_VECTORS void adam_stage(M* p, const M* g, const M* moment1, const M* moment2, const M* largest,
+                                     M* moment1_out, M* moment2_out, M* largest_out, AdamRates<M> k, int64_t n) {
+  M scale[host::kStage];
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) {
+    const M m1 = k.beta1 * moment1[j] + (M(1) - k.beta1) * g[j];
+    const M m2 = k.beta2 * moment2[j] + (M(1) - k.beta2) * g[j] * g[j];
+    moment1_out[j] = m1;
+    moment2_out[j] = scale[j] = m2;
+  }
+  if (largest_out != nullptr) {
+    ADAPTER_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) largest_out[j] = scale[j] = scale[j] < largest[j] ? largest[j] : scale[j];
+  }
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j)
+    p[j] = p[j] * k.shrink - k.step_size * (moment1_out[j] / (std::sqrt(scale[j]) + k.epsilon));
+}
+
 template <typename T, typename M, typename G>
 void adam_range(const AdamState<T, M, G>& s, const AdamRates<M>& k, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    const M g = s.grad[i];
-    const M p = (s.master ? s.master[i] : static_cast<M>(s.param[i])) * k.shrink;
-    const M m1 = k.beta1 * s.moment1[i] + (M(1) - k.beta1) * g;
-    const M m2 = k.beta2 * s.moment2[i] + (M(1) - k.beta2) * g * g;
-    M scale = m2;
-    if (s.moment2_max_out) {
-      scale = std::max(m2, s.moment2_max[i]);
-      s.moment2_max_out[i] = scale;
-    }
-    s.moment1_out[i] = m1;
-    s.moment2_out[i] = m2;
-    const M stepped = p - k.step_size * (m1 / (std::sqrt(scale) + k.epsilon));
-    s.param_out[i] = stepped;
-    if (s.master_out) s.master_out[i] = stepped;
+  M p[host::kStage], g[host::kStage];
+  for (int64_t i = begin; i < end; i += host::kStage) {
+    const int64_t n = std::min(host::kStage, end - i);
+    host::widen(s.grad + i, 1, g, n);
+    if (s.master)
+      std::copy_n(s.master + i, n, p);
+    else
+      host::widen(s.param + i, 1, p, n);
+    const M* largest = s.moment2_max_out ? s.moment2_max + i : nullptr;
+    M* largest_out = s.moment2_max_out ? s.moment2_max_out + i : nullptr;
+    adam_stage(p, g, s.moment1 + i, s.moment2 + i, largest, s.moment1_out + i, s.moment2_out + i, largest_out, k, n);
+    host::narrow(p, s.param_out + i, 1, n);
+    if (s.master_out) std::copy_n(p, n, s.master_out + i);
   }
 }
 

@@ -1,10 +1,13 @@
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
-#include "adapter_sdk/host/access.h"
+#include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
 #include "axis_slices.h"
 #include "dispatch.h"
+#include "fast_exp.h"
+#include "row_folds.h"
 
 namespace adapter::kernels {
 
@@ -28,12 +31,17 @@ struct SliceNorm {
   double peak, log_total;
 };
 
-template <typename T>
-SliceNorm slice_norm(const T* x, int64_t length, int64_t step) {
-  T peak = x[0];
-  for (int64_t j = 1; j < length; ++j) peak = std::max(peak, x[j * step]);
-  double total = 0;
-  for (int64_t j = 0; j < length; ++j) total += static_cast<double>(std::exp(x[j * step] - peak));
+// p = softmax of n logits
+template <typename C>
+ADAPTER_WIDE_VECTORS SliceNorm normalise(const C* x, C* p, int64_t n) {
+  const C peak = row_max(x, n);
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) p[j] = exp_of(x[j] - peak);
+  const C* power = p;
+  const double total = row_sum<double>(n, [=](int64_t j) { return static_cast<double>(power[j]); });
+  const C factor = static_cast<C>(1 / total);
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) p[j] *= factor;
   return {static_cast<double>(peak), std::log(total)};
 }
 
@@ -44,16 +52,19 @@ struct NegativeLog {
   double operator()(double x) const { return use_softmax ? norm.log_total - (x - norm.peak) : -tolerable(std::log(x)); }
 };
 
-// Runs loss(slice, offset, negative_log) for every slice, then replaces logits by probabilities (`p` may be `x`).
+// Runs loss(slice, its n elements, negative_log) for every slice, and stores probabilities (`p` may be `x`).
 template <typename T, typename Loss>
 void for_each_slice(const AxisSlices& slices, bool use_softmax, const T* x, T* p, T* losses, Loss&& loss) {
+  using C = Compute<T>;
   const int64_t n = slices.length, step = slices.inner;
-  slices.each([&](int64_t slice, int64_t offset) {
-    const SliceNorm norm = use_softmax ? slice_norm(x + offset, n, step) : SliceNorm{};
-    losses[slice] = static_cast<T>(loss(slice, offset, NegativeLog{use_softmax, norm}));
-    for (int64_t k = offset; k < offset + n * step; k += step)
-      p[k] = use_softmax ? static_cast<T>(std::exp((x[k] - norm.peak) - norm.log_total)) : x[k];
-  });
+  slices.each([=] { return std::vector<C>(static_cast<size_t>(2 * n)); },
+              [&](int64_t slice, int64_t offset, std::vector<C>& scratch) {
+                C *own = scratch.data(), *probability = own + n;
+                host::widen(x + offset, step, own, n);
+                const SliceNorm norm = use_softmax ? normalise(own, probability, n) : SliceNorm{};
+                losses[slice] = static_cast<T>(loss(slice, own, NegativeLog{use_softmax, norm}));
+                host::narrow(use_softmax ? probability : own, p + offset, step, n);
+              });
 }
 
 template <typename T>
@@ -71,12 +82,15 @@ void cross_entropy_with_softmax(Context& ctx, const Tensor& logits, const Tensor
   if (soft_label) {
     const T* weights = host::in<T>(label);
     host::launch(ctx, [=] {
-      for_each_slice(slices, use_softmax, x, p, losses, [&](int64_t, int64_t offset, const NegativeLog& negative_log) {
-        double total = 0;
-        for (int64_t k = offset; k < offset + slices.length * slices.inner; k += slices.inner)
-          if (weights[k] != T(0)) total += weights[k] * negative_log(x[k]);  // a class of weight 0 may be impossible
-        return total;
-      });
+      for_each_slice(slices, use_softmax, x, p, losses,
+                     [&](int64_t slice, const Compute<T>* own, const NegativeLog& negative_log) {
+                       const T* weight = weights + slices.offset(slice);
+                       double total = 0;
+                       for (int64_t j = 0; j < slices.length; ++j, weight += slices.inner)
+                         if (*weight != T(0))
+                           total += *weight * negative_log(own[j]);  // a class of weight 0 may be impossible
+                       return total;
+                     });
     });
     return;
   }
@@ -84,9 +98,9 @@ void cross_entropy_with_softmax(Context& ctx, const Tensor& logits, const Tensor
     const auto* labels = host::in<typename decltype(tag)::type>(label);
     host::launch(ctx, [=] {
       for_each_slice(slices, use_softmax, x, p, losses,
-                     [&](int64_t slice, int64_t offset, const NegativeLog& negative_log) {
+                     [&](int64_t slice, const Compute<T>* own, const NegativeLog& negative_log) {
                        const int64_t c = checked_class(labels, slice, slices.length, ignore_index);
-                       return c < 0 ? 0.0 : negative_log(x[offset + c * slices.inner]);
+                       return c < 0 ? 0.0 : negative_log(own[c]);
                      });
     });
   });
@@ -123,8 +137,11 @@ void cross_entropy_with_softmax_grad(Context& ctx, const Tensor& label, const Te
         const C upstream = g[slice];
         const C own_grad = c < 0 ? C(0) : upstream * (use_softmax ? p[own] - C(1) : C(-1) / p[own]);
         const C share = c < 0 || !use_softmax ? C(0) : upstream;
-        for (int64_t k = offset; k < offset + slices.length * slices.inner; k += slices.inner)
-          r[k] = share == C(0) ? C(0) : share * p[k];
+        if (slices.inner == 1 && share != C(0))
+          host::map(p + offset, r + offset, slices.length, [=](C v) { return share * v; });
+        else
+          for (int64_t k = offset; k < offset + slices.length * slices.inner; k += slices.inner)
+            r[k] = share == C(0) ? C(0) : share * p[k];
         if (c >= 0) r[own] = own_grad;
       });
     });

@@ -40,6 +40,41 @@ void map_slices(const AxisSlices& slices, const std::array<const T*, N>& operand
               });
 }
 
+// One row of n elements; the results may replace an operand.
+template <typename Sum, typename C>
+ADAPTER_WIDE_VECTORS void softmax_row(const C* v, C* y, int64_t n) {
+  const C peak = row_max(v, n);
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) y[j] = exp_of(v[j] - peak);
+  const C* power = y;
+  const C factor = static_cast<C>(1 / row_sum<Sum>(n, [=](int64_t j) { return power[j]; }));
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) y[j] *= factor;
+}
+
+template <typename Sum, typename C>
+ADAPTER_WIDE_VECTORS void softmax_slope_row(const C* p, const C* d, C* dx, int64_t n) {
+  const Sum dot = row_sum<Sum>(n, [=](int64_t j) { return static_cast<Sum>(p[j]) * static_cast<Sum>(d[j]); });
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) dx[j] = static_cast<C>(static_cast<Sum>(p[j]) * (static_cast<Sum>(d[j]) - dot));
+}
+
+template <typename Sum, typename C>
+ADAPTER_WIDE_VECTORS void log_softmax_row(const C* v, C* y, int64_t n) {
+  const C peak = row_max(v, n);
+  const Sum log_total = std::log(row_sum<Sum>(n, [=](int64_t j) { return exp_of(v[j] - peak); }));
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) y[j] = static_cast<C>(static_cast<Sum>(v[j] - peak) - log_total);
+}
+
+template <typename Sum, typename C>
+ADAPTER_WIDE_VECTORS void log_softmax_slope_row(const C* v, const C* d, C* dx, int64_t n) {
+  const Sum total = row_sum<Sum>(n, [=](int64_t j) { return d[j]; });
+  ADAPTER_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j)
+    dx[j] = static_cast<C>(static_cast<Sum>(d[j]) - static_cast<Sum>(exp_of(v[j])) * total);
+}
+
 template <typename T>
 void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
   using C = Compute<T>;
@@ -48,16 +83,8 @@ void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
   host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
-    map_slices<T, 1>(slices, {a}, r, [](const std::array<const C*, 1>& in, C* y, int64_t n) {
-      const C* v = in[0];
-      const C peak = row_max(v, n);
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) y[j] = exp_of(v[j] - peak);
-      const C* power = y;
-      const C factor = static_cast<C>(1 / row_sum<Sum>(n, [=](int64_t j) { return power[j]; }));
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) y[j] *= factor;
-    });
+    map_slices<T, 1>(slices, {a}, r,
+                     [](const std::array<const C*, 1>& in, C* y, int64_t n) { softmax_row<Sum>(in[0], y, n); });
   });
 }
 
@@ -72,10 +99,7 @@ void softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, int32
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
     map_slices<T, 2>(slices, {y, g}, r, [](const std::array<const C*, 2>& in, C* dx, int64_t n) {
-      const C *p = in[0], *d = in[1];
-      const Sum dot = row_sum<Sum>(n, [=](int64_t j) { return static_cast<Sum>(p[j]) * static_cast<Sum>(d[j]); });
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) dx[j] = static_cast<C>(static_cast<Sum>(p[j]) * (static_cast<Sum>(d[j]) - dot));
+      softmax_slope_row<Sum>(in[0], in[1], dx, n);
     });
   });
 }
@@ -88,13 +112,8 @@ void log_softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
   host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
-    map_slices<T, 1>(slices, {a}, r, [](const std::array<const C*, 1>& in, C* y, int64_t n) {
-      const C* v = in[0];
-      const C peak = row_max(v, n);
-      const Sum log_total = std::log(row_sum<Sum>(n, [=](int64_t j) { return exp_of(v[j] - peak); }));
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) y[j] = static_cast<C>(static_cast<Sum>(v[j] - peak) - log_total);
-    });
+    map_slices<T, 1>(slices, {a}, r,
+                     [](const std::array<const C*, 1>& in, C* y, int64_t n) { log_softmax_row<Sum>(in[0], y, n); });
   });
 }
 
@@ -109,11 +128,7 @@ void log_softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, i
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
     map_slices<T, 2>(slices, {y, g}, r, [](const std::array<const C*, 2>& in, C* dx, int64_t n) {
-      const C *v = in[0], *d = in[1];
-      const Sum total = row_sum<Sum>(n, [=](int64_t j) { return d[j]; });
-      ADAPTER_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j)
-        dx[j] = static_cast<C>(static_cast<Sum>(d[j]) - static_cast<Sum>(exp_of(v[j])) * total);
+      log_softmax_slope_row<Sum>(in[0], in[1], dx, n);
     });
   });
 }

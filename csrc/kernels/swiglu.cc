@@ -1,5 +1,7 @@
 // silu(x) * y. Without y, x holds both halves side by side along its last axis.
-#include "adapter_sdk/host/access.h"
+#include <algorithm>
+
+#include "adapter_sdk/host/elementwise.h"
 #include "adapter_sdk/kernel.h"
 #include "logistic.h"
 
@@ -26,6 +28,19 @@ Halves<T> halves(const Tensor& x, const OptionalTensor& y) {
   return {data, data == nullptr ? nullptr : data + last / 2, rows, last / 2, last};
 }
 
+// Calls piece(offset in the operands, offset in the result, n) for runs that lie side by side in both, on several
+// cores.
+template <typename T, typename Piece>
+void for_each_piece(const Halves<T>& h, Piece&& piece) {
+  host::parallel_for(h.rows * h.width, host::kElementGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t packed = begin; packed < end;) {
+      const int64_t row = packed / h.width, column = packed % h.width, n = std::min(end - packed, h.width - column);
+      piece(row * h.stride + column, packed, n);
+      packed += n;
+    }
+  });
+}
+
 template <typename T>
 void swiglu(Context& ctx, const Tensor& x, const OptionalTensor& y, Output& out) {
   const Halves<T> h = halves<T>(x, y);
@@ -34,12 +49,32 @@ void swiglu(Context& ctx, const Tensor& x, const OptionalTensor& y, Output& out)
   ctx.resize(out, shape);
   T* r = host::out<T>(ctx, out);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < h.rows; ++i)
-      for (int64_t j = 0; j < h.width; ++j) {
-        const T v = h.gate[i * h.stride + j];
-        r[i * h.width + j] = v * logistic(v) * h.linear[i * h.stride + j];
-      }
+    for_each_piece(h, [&](int64_t at, int64_t packed, int64_t n) {
+      using C = Compute<T>;
+      host::map(h.gate + at, h.linear + at, r + packed, n, [](C v, C w) { return v * logistic(v) * w; });
+    });
   });
+}
+
+// n elements side by side; a gradient that is not wanted is null.
+template <typename T>
+ADAPTER_WIDE_VECTORS void swiglu_slopes(const T* gate, const T* linear, const T* g, T* gate_grad, T* linear_grad,
+                                        int64_t n) {
+  using C = Compute<T>;
+  C v[host::kStage], w[host::kStage], d[host::kStage], own[host::kStage], other[host::kStage];
+  for (int64_t i = 0; i < n; i += host::kStage) {
+    const int64_t m = std::min(host::kStage, n - i);
+    host::widen(gate + i, 1, v, m);
+    host::widen(linear + i, 1, w, m);
+    host::widen(g + i, 1, d, m);
+    ADAPTER_INDEPENDENT
+    for (int64_t j = 0; j < m; ++j) {
+      own[j] = d[j] * w[j] * silu_slope(v[j]);
+      other[j] = d[j] * v[j] * logistic(v[j]);
+    }
+    if (gate_grad != nullptr) host::narrow(own, gate_grad + i, 1, m);
+    if (linear_grad != nullptr) host::narrow(other, linear_grad + i, 1, m);
+  }
 }
 
 // The gradients are laid out as the operands are and may share their storage: each element is read before it is
@@ -60,13 +95,10 @@ void swiglu_grad(Context& ctx, const Tensor& x, const OptionalTensor& y, const T
   if (!y && gate_grad != nullptr) linear_grad = gate_grad + h.width;
   const T* g = host::in<T>(out_grad);
   host::launch(ctx, [=] {
-    for (int64_t i = 0; i < h.rows; ++i)
-      for (int64_t j = 0; j < h.width; ++j) {
-        const int64_t at = i * h.stride + j;
-        const T v = h.gate[at], w = h.linear[at], d = g[i * h.width + j];
-        if (gate_grad != nullptr) gate_grad[at] = d * w * silu_slope(v);
-        if (linear_grad != nullptr) linear_grad[at] = d * v * logistic(v);
-      }
+    for_each_piece(h, [&](int64_t at, int64_t packed, int64_t n) {
+      swiglu_slopes(h.gate + at, h.linear + at, g + packed, gate_grad ? gate_grad + at : nullptr,
+                    linear_grad ? linear_grad + at : nullptr, n);
+    });
   });
 }
 

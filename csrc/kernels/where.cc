@@ -5,16 +5,41 @@
 
 namespace adapter::kernels {
 
-// Both are read whatever is chosen, so that loops vectorise.
-template <typename T>
-T chosen_of(bool first, T a, T b) {
-  if constexpr (is_half<T>) {
-    T result;
-    result.bits = first ? a.bits : b.bits;
-    return result;
-  } else {
-    return first ? a : b;
+// r[i] = c[i] ? a[i] : b[i]. Both are read whatever is chosen, and truth is a byte: so the loop becomes vector
+// instructions.
+template <typename Bits>
+ADAPTER_WIDE_VECTORS void choose(const uint8_t* c, const Bits* a, const Bits* b, Bits* r, int64_t n) {
+  ADAPTER_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    const Bits first = a[i], second = b[i];
+    r[i] = c[i] != 0 ? first : second;
   }
+}
+
+// The same with zeros in the place of one of them.
+template <typename Bits>
+ADAPTER_WIDE_VECTORS void keep(const uint8_t* c, bool chosen, const Bits* a, Bits* r, int64_t n) {
+  const uint8_t wanted = chosen ? 1 : 0;
+  ADAPTER_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    const Bits value = a[i];
+    r[i] = (c[i] != 0) == wanted ? value : Bits(0);
+  }
+}
+
+// Whole numbers as wide as T: choosing only moves bits.
+template <typename T>
+using BitsOf = std::conditional_t<
+    sizeof(T) == 8, uint64_t,
+    std::conditional_t<sizeof(T) == 4, uint32_t, std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>>;
+
+template <typename T>
+const BitsOf<T>* bits(const T* values) {
+  return reinterpret_cast<const BitsOf<T>*>(values);
+}
+template <typename T>
+BitsOf<T>* bits(T* values) {
+  return reinterpret_cast<BitsOf<T>*>(values);
 }
 
 // Paddle broadcasts before it calls: the three shapes are equal.
@@ -24,14 +49,13 @@ void where(Context& ctx, const Tensor& condition, const Tensor& x, const Tensor&
     throw InvalidArgument("the shapes of condition, x and y differ: " + to_string(condition.shape) + ", " +
                           to_string(x.shape) + ", " + to_string(y.shape));
   ctx.resize(out, x.shape);
-  const bool* c = host::in<bool>(condition);
-  const T *a = host::in<T>(x), *b = host::in<T>(y);
-  T* r = host::out<T>(ctx, out);
+  const auto* c = bits(host::in<bool>(condition));
+  const auto *a = bits(host::in<T>(x)), *b = bits(host::in<T>(y));
+  auto* r = bits(host::out<T>(ctx, out));
   const int64_t n = out.numel();
   host::launch(ctx, [=] {
     host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
-      ADAPTER_INDEPENDENT
-      for (int64_t i = begin; i < end; ++i) r[i] = chosen_of(c[i], a[i], b[i]);
+      choose(c + begin, a + begin, b + begin, r + begin, end - begin);
     });
   });
 }
@@ -41,15 +65,13 @@ template <typename T>
 void keep_where(Context& ctx, const Tensor& condition, bool chosen, const Tensor& out_grad, Output& grad) {
   if (!grad) return;
   ctx.resize(grad, out_grad.shape);
-  const bool* c = host::in<bool>(condition);
-  const T* g = host::in<T>(out_grad);
-  T* r = host::out<T>(ctx, grad);
+  const auto* c = bits(host::in<bool>(condition));
+  const auto* g = bits(host::in<T>(out_grad));
+  auto* r = bits(host::out<T>(ctx, grad));
   const int64_t n = grad.numel();
   host::launch(ctx, [=] {
-    host::parallel_for(n, host::kElementGrain, [=](int64_t begin, int64_t end) {
-      ADAPTER_INDEPENDENT
-      for (int64_t i = begin; i < end; ++i) r[i] = chosen_of(c[i] == chosen, g[i], T(0));
-    });
+    host::parallel_for(n, host::kElementGrain,
+                       [=](int64_t begin, int64_t end) { keep(c + begin, chosen, g + begin, r + begin, end - begin); });
   });
 }
 

@@ -10,13 +10,14 @@ namespace adapter::host {
 
 // r[i] = op(a[i]); `op` takes Compute<In>, so that half types are computed in float and rounded once.
 template <typename In, typename Out, typename Op>
-void map(const In* a, Out* r, int64_t n, Op op) {
+ADAPTER_WIDE_VECTORS void map(const In* a, Out* r, int64_t n, Op op) {
   if constexpr (is_staged<In> || is_staged<Out>) {
     Compute<In> x[kStage];
     Compute<Out> y[kStage];
     for (int64_t i = 0; i < n; i += kStage) {
       const int64_t m = std::min(kStage, n - i);
       widen(a + i, 1, x, m);
+      ADAPTER_INDEPENDENT
       for (int64_t j = 0; j < m; ++j) y[j] = static_cast<Compute<Out>>(op(x[j]));
       narrow(y, r + i, 1, m);
     }
@@ -28,7 +29,7 @@ void map(const In* a, Out* r, int64_t n, Op op) {
 
 // r[i] = op(a[i], b[i])
 template <typename In, typename Out, typename Op>
-ADAPTER_NOINLINE void map(const In* a, const In* b, Out* r, int64_t n, Op op) {
+ADAPTER_WIDE_VECTORS void map(const In* a, const In* b, Out* r, int64_t n, Op op) {
   using C = Compute<In>;
   if constexpr (is_staged<In> || is_staged<Out>) {
     C x[kStage], y[kStage];
@@ -37,6 +38,7 @@ ADAPTER_NOINLINE void map(const In* a, const In* b, Out* r, int64_t n, Op op) {
       const int64_t m = std::min(kStage, n - i);
       widen(a + i, 1, x, m);
       widen(b + i, 1, y, m);
+      ADAPTER_INDEPENDENT
       for (int64_t j = 0; j < m; ++j) z[j] = static_cast<Compute<Out>>(op(x[j], y[j]));
       narrow(z, r + i, 1, m);
     }
