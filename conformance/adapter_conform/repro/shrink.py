@@ -31,7 +31,7 @@ Payload = dict[str, Any]
 
 def size_of(description: Description) -> int:
     """Elements of all inputs, and a little for every axis."""
-    shapes = [item["shape"] for item in description["inputs"]]
+    shapes: list[list[int]] = [item["shape"] for item in description["inputs"]]
     return sum(math.prod(shape) + len(shape) for shape in shapes) + len(shapes)
 
 

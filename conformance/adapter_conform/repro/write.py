@@ -75,7 +75,7 @@ def _made(folder: Path) -> Path:
 def _first_failures(planned: Sequence[PlannedCase], records: Sequence[Record]) -> list[int]:
     """Places in the plan of the failures to shrink: operators of the catalogue, one of each kind of complaint."""
     seen: set[tuple[str, str, str]] = set()
-    chosen = []
+    chosen: list[int] = []
     for index, (case, record) in enumerate(zip(planned, records, strict=True)):
         payload = case.case.payload
         if record.state not in (State.FAILED, State.WAIVED) or record.suite != "ops" or payload.get("bias"):
