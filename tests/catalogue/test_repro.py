@@ -23,6 +23,7 @@ def test_every_call_can_be_written_down(spec: catalogue.OperatorSpec) -> None:
     tree = ast.parse(text)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound |= {node.asname or node.name for node in ast.walk(tree) if isinstance(node, ast.alias)}
     arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     assert used <= bound | arguments | set(scope) | set(dir(builtins))
 
