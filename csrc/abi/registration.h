@@ -15,8 +15,8 @@ struct RegistrationCounts {
 // A kernel whose signature does not fit `version` is refused; its row says why. Never registers one wrong.
 RegistrationCounts register_kernels(const PaddleVersion& version);
 
-// Takes reference kernels out of the table for which the plugin has its own kernel of the same operator and dtype. To be
-// called before the table is read; does nothing where nothing was added since.
+// Takes reference kernels out of the table for which the plugin has its own kernel of the same operator and dtype. To
+// be called before the table is read; does nothing where nothing was added since.
 void drop_replaced_references();
 
 }  // namespace adapter::abi
