@@ -169,7 +169,7 @@ def test_library_of_another_contract(plugin_site: PluginSite) -> None:
     path = plugin_site.add_native("acmechip", plugin_site.compile_tiny("acmechip", MAJOR=9))
     _assert_nothing_ran(
         _judge(plugin_site),
-        f"plugin library {path} was built for contract 9.0, this adapter-sdk reads contract 1.1",
+        f"plugin library {path} was built for contract 9.1, this adapter-sdk reads contract 1.1",
         "remedy: upgrade adapter-sdk",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from conform_harness import REPOSITORY, Finished, conform_environment, run_conform
+
+from adapter_sdk.bridge import bridge_file
 
 _PRELUDE = """
 import os, sys
@@ -40,19 +43,28 @@ class Pychip:
 
     def run(self, program: str) -> str:
         """What the program printed; it has ``plugin``, ``paddle`` and ``np``, and pychip is the device."""
+        return self._run(_PRELUDE + textwrap.dedent(program) + "\nsys.stdout.flush()\nos._exit(0)\n")
+
+    def run_installed(self, program: str) -> str:
+        """The same for a program that knows nothing of the SDK, with the plugin's library where Paddle looks."""
+        root = self.folder / "paddle_custom_device"
+        root.mkdir()
+        shutil.copy(bridge_file(), root / "libpychip.so")
+        return self._run(textwrap.dedent(program), CUSTOM_DEVICE_ROOT=str(root))
+
+    def _run(self, program: str, **environment: str) -> str:
         script = self.folder / "program.py"
-        script.write_text(_PRELUDE + textwrap.dedent(program) + "\nsys.stdout.flush()\nos._exit(0)\n")
-        environment = {**conform_environment(), **self.environment}
+        script.write_text(program)
         done = subprocess.run(
             [sys.executable, str(script)],
-            env=environment,
+            env={**conform_environment(), **self.environment, **environment},
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def conform(self, *arguments: str) -> Finished:

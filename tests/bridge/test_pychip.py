@@ -172,6 +172,18 @@ def test_the_program_ends_in_order(pychip: Pychip) -> None:
     assert "[2.0, 2.0]" in printed
 
 
+def test_a_plain_import_mounts_the_installed_copy(pychip: Pychip) -> None:
+    """Without mount(): Paddle finds lib<name>.so, and closes it before the interpreter ends."""
+    printed = pychip.run_installed(
+        """
+        import paddle
+        paddle.set_device("pychip")
+        print(paddle.device.get_all_custom_device_type(), (paddle.ones([2]) + 1).numpy().tolist())
+        """
+    )
+    assert "['pychip'] [2.0, 2.0]" in printed
+
+
 def test_a_verdict_with_proof_of_execution(pychip: Pychip) -> None:
     done = pychip.conform("--profile", "smoke", "--suite", "ops", "-k", "(ops/relu/ or ops/sigmoid/) and float32")
     assert done.code == 0, done.stdout

@@ -90,7 +90,7 @@ def test_library_with_an_unresolved_symbol_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_contract_is_refused_with_both_numbers(compile_plugin: Compile) -> None:
-    with pytest.raises(ContractMismatch, match=r"built for contract 9\.0, this adapter-sdk reads contract 1\.1"):
+    with pytest.raises(ContractMismatch, match=r"built for contract 9\.1, this adapter-sdk reads contract 1\.1"):
         PluginLibrary(compile_plugin(MAJOR=9))
 
 
