@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -34,6 +35,14 @@ def kill_after(process: subprocess.Popen[str], records: Path, number: int) -> No
         time.sleep(0.005)
     process.kill()
     process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a run of three cases that pass and one that fails; copy them before changing any."""
+    out = tmp_path_factory.mktemp("ended") / "out"
+    start(out, "pass:3,fail").communicate(timeout=60)
+    return out
 
 
 def essence(done: Finished) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -149,24 +158,25 @@ def test_an_interrupted_run_is_taken_up(conform: Conform, tmp_path: Path) -> Non
         ({"cases": 5}, "cannot be used"),
     ],
 )
-def test_resume_refuses_what_is_not_the_same_run(conform: Conform, change: dict[str, Any], complaint: str) -> None:
-    done = conform("pass:3,fail")
-    manifest = done.out / "plan.json"
+def test_resume_refuses_what_is_not_the_same_run(
+    conform: Conform, ended: Path, tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    out = shutil.copytree(ended, tmp_path / "out")
+    manifest = out / "plan.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
-    before = (done.out / "results.jsonl").read_bytes()
-    resumed = conform("", "--resume", str(done.out), out=done.out)
+    before = (out / "results.jsonl").read_bytes()
+    resumed = conform("", "--resume", str(out), out=out)
     assert resumed.code == 2, resumed.stdout
     assert complaint in resumed.stderr
     assert "Traceback" not in resumed.stderr
-    assert (done.out / "results.jsonl").read_bytes() == before
+    assert (out / "results.jsonl").read_bytes() == before
 
 
-def test_resume_refuses_a_plan_that_has_grown(conform: Conform, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = conform("pass:3")
+def test_resume_refuses_a_plan_that_has_grown(conform: Conform, ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_MORE", "unsupported")
-    resumed = conform("", "--resume", str(done.out), out=done.out)
+    resumed = conform("", "--resume", str(ended))
     assert resumed.code == 2
-    assert "the planned cases: 3 and 4 cases" in resumed.stderr
+    assert "the planned cases: 4 and 5 cases" in resumed.stderr
 
 
 @pytest.mark.parametrize(
@@ -177,23 +187,24 @@ def test_resume_refuses_a_plan_that_has_grown(conform: Conform, monkeypatch: pyt
         (b"\xff\xfe\n", "line 2 cannot be used"),
     ],
 )
-def test_damaged_records_are_refused(conform: Conform, line: bytes, complaint: str) -> None:
-    done = conform("pass:3")
-    first, *rest = (done.out / "results.jsonl").read_bytes().splitlines(keepends=True)
-    (done.out / "results.jsonl").write_bytes(b"".join([first, line, *rest]))
-    resumed = conform("", "--resume", str(done.out), out=done.out)
+def test_damaged_records_are_refused(
+    conform: Conform, ended: Path, tmp_path: Path, line: bytes, complaint: str
+) -> None:
+    out = shutil.copytree(ended, tmp_path / "out")
+    first, *rest = (out / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "results.jsonl").write_bytes(b"".join([first, line, *rest]))
+    resumed = conform("", "--resume", str(out))
     assert resumed.code == 2
     assert complaint in resumed.stderr
 
 
-def test_resume_says_what_is_wrong_with_the_folder(conform: Conform, tmp_path: Path) -> None:
+def test_resume_says_what_is_wrong_with_the_folder(conform: Conform, ended: Path, tmp_path: Path) -> None:
     nowhere = conform("", "--resume", str(tmp_path / "nowhere"))
     assert (nowhere.code, "no such folder" in nowhere.stderr) == (2, True)
     (tmp_path / "empty").mkdir()
     empty = conform("", "--resume", str(tmp_path / "empty"))
     assert (empty.code, "holds no plan.json" in empty.stderr) == (2, True)
-    done = conform("pass")
-    beside = conform("", "--resume", str(done.out), "--seed", "3")
+    beside = conform("", "--resume", str(ended), "--seed", "3")
     assert (beside.code, "--seed cannot be given with --resume" in beside.stderr) == (2, True)
 
 
