@@ -8,9 +8,10 @@
 
 namespace adapter::host {
 
-// r[i] = op(a[i]); `op` takes Compute<In>, so that half types are computed in float and rounded once.
+namespace elementwise_detail {
+
 template <typename In, typename Out, typename Op>
-ADAPTER_WIDE_VECTORS void map(const In* a, Out* r, int64_t n, Op op) {
+ADAPTER_INLINE void map_here(const In* a, Out* r, int64_t n, Op op) {
   if constexpr (is_staged<In> || is_staged<Out>) {
     Compute<In> x[kStage];
     Compute<Out> y[kStage];
@@ -27,9 +28,8 @@ ADAPTER_WIDE_VECTORS void map(const In* a, Out* r, int64_t n, Op op) {
   }
 }
 
-// r[i] = op(a[i], b[i])
 template <typename In, typename Out, typename Op>
-ADAPTER_WIDE_VECTORS void map(const In* a, const In* b, Out* r, int64_t n, Op op) {
+ADAPTER_INLINE void map_here(const In* a, const In* b, Out* r, int64_t n, Op op) {
   using C = Compute<In>;
   if constexpr (is_staged<In> || is_staged<Out>) {
     C x[kStage], y[kStage];
@@ -46,6 +46,40 @@ ADAPTER_WIDE_VECTORS void map(const In* a, const In* b, Out* r, int64_t n, Op op
     ADAPTER_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) r[i] = static_cast<Out>(op(static_cast<C>(a[i]), static_cast<C>(b[i])));
   }
+}
+
+template <typename In, typename Out, typename Op>
+ADAPTER_WIDE_VECTORS void map_wide(const In* a, Out* r, int64_t n, Op op) {
+  map_here(a, r, n, op);
+}
+
+template <typename In, typename Out, typename Op>
+ADAPTER_WIDE_VECTORS void map_wide(const In* a, const In* b, Out* r, int64_t n, Op op) {
+  map_here(a, b, r, n, op);
+}
+
+// Whole numbers and comparisons wait for memory anyway: a second version of them would only cost compile time.
+template <typename In, typename Out>
+inline constexpr bool is_wide = is_floating<In> && is_floating<Out>;
+
+}  // namespace elementwise_detail
+
+// r[i] = op(a[i]); `op` takes Compute<In>, so that half types are computed in float and rounded once.
+template <typename In, typename Out, typename Op>
+ADAPTER_NOINLINE void map(const In* a, Out* r, int64_t n, Op op) {
+  if constexpr (elementwise_detail::is_wide<In, Out>)
+    elementwise_detail::map_wide(a, r, n, op);
+  else
+    elementwise_detail::map_here(a, r, n, op);
+}
+
+// r[i] = op(a[i], b[i])
+template <typename In, typename Out, typename Op>
+ADAPTER_NOINLINE void map(const In* a, const In* b, Out* r, int64_t n, Op op) {
+  if constexpr (elementwise_detail::is_wide<In, Out>)
+    elementwise_detail::map_wide(a, b, r, n, op);
+  else
+    elementwise_detail::map_here(a, b, r, n, op);
 }
 
 // The next elements of an operand with a stride, side by side: where they lie, or copied into `stage`.

@@ -26,6 +26,13 @@
 #define ADAPTER_NOINLINE
 #endif
 
+// A loop that is part of each of its callers, which may be compiled for different processors.
+#if defined(__GNUC__)
+#define ADAPTER_INLINE inline __attribute__((always_inline))
+#else
+#define ADAPTER_INLINE inline
+#endif
+
 // A function that is compiled a second time for 512-bit vectors and chosen when the library is loaded. Its results must
 // not depend on the width: whole elements, or sums in lanes (host/fold.h).
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
