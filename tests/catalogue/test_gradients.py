@@ -63,7 +63,7 @@ def directional(spec: OperatorSpec, example: Description) -> tuple[float, float,
 def test_gradient_is_the_derivative(spec: OperatorSpec) -> None:
     judged = 0
     for example in draw(spec, "float64", 8, 3):
-        if any(item["regime"] in ("special", "masked") or 0 in item["shape"] for item in example["inputs"]):
+        if any(item["regime"] in ("special", "masked", "ties") or 0 in item["shape"] for item in example["inputs"]):
             continue
         if example["attributes"].get("dtype", "float64") not in ("float64", "float32"):
             continue  # a cast to whole numbers has no derivative
