@@ -1,6 +1,6 @@
 // A tool that breaks chosen collectives of any plugin from outside, to prove that `adapter-conform` notices.
 //
-// Loaded by the ranks through ADAPTER_CONFORM_PRELOAD. ADAPTER_COLLECTIVE_FAULT is "fault:operation". Faults:
+// Loaded by the ranks through ADAPTER_CONFORM_PRELOAD. ADAPTER_COLLECTIVE_FAULT is "fault:operation[,...]". Faults:
 //   rank_order     results of ranks 0 and 1 change places (all_gather)
 //   last_element   the last element is left out of the operation
 //   stale          the operation is skipped: the result is what stood there before
@@ -13,7 +13,8 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <map>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,7 +25,7 @@
 namespace {
 
 const AdapterPluginTable* table = nullptr;
-std::string fault, operation;
+std::map<std::string, std::string> plan;  // operation -> fault
 std::vector<char> saved;
 
 void require(int32_t status) {
@@ -47,7 +48,7 @@ void write(const AdapterCollectiveCall& call, const void* address, const std::ve
     require(table->copy(call.card, ADAPTER_COPY_H2D, const_cast<void*>(address), data.data(), data.size()));
 }
 
-int32_t before(AdapterCollectiveCall& call) {
+int32_t before(AdapterCollectiveCall& call, const std::string& fault) {
   if (fault == "stale") return 1;
   if (fault == "wrong_sum" && call.reduction == ADAPTER_REDUCE_SUM) call.reduction = ADAPTER_REDUCE_MAX;
   if (fault == "last_element" && call.count > 0) --call.count;
@@ -60,7 +61,7 @@ int32_t before(AdapterCollectiveCall& call) {
   return 0;
 }
 
-void after(const AdapterCollectiveCall& call) {
+void after(const AdapterCollectiveCall& call, const std::string& fault) {
   if (fault == "lost_rank" && call.rank == 1 && call.send != call.recv) {
     require(table->synchronize(call.card));
     write(call, call.send, saved);
@@ -74,13 +75,14 @@ void after(const AdapterCollectiveCall& call) {
 }
 
 int32_t interpose(void*, AdapterCollectiveCall* call) {
-  if (operation != call->row->operation) return 0;
-  // The tool works through a copy of the call: what it changed before stays changed afterwards.
+  const auto planted = plan.find(call->row->operation);
+  if (planted == plan.end()) return 0;
+  const std::string& fault = planted->second;
   if (call->phase == ADAPTER_PHASE_BEFORE) {
-    std::fprintf(stderr, "planted %s in %s\n", fault.c_str(), operation.c_str());
-    return before(*call);
+    std::fprintf(stderr, "planted %s in %s\n", fault.c_str(), call->row->operation);
+    return before(*call, fault);
   }
-  after(*call);
+  after(*call, fault);
   return 0;
 }
 
@@ -89,18 +91,19 @@ int32_t interpose(void*, AdapterCollectiveCall* call) {
 extern "C" __attribute__((visibility("default"))) int32_t adapter_conform_preload(const AdapterPluginTable* plugin) {
   table = plugin;
   const char* const text = std::getenv("ADAPTER_COLLECTIVE_FAULT");
-  const std::string plan = text == nullptr ? "" : text;
-  const size_t colon = plan.find(':');
-  if (colon == std::string::npos) return 0;
-  fault = plan.substr(0, colon);
-  operation = plan.substr(colon + 1);
+  std::istringstream entries(text == nullptr ? "" : text);
+  for (std::string entry; std::getline(entries, entry, ',');) {
+    const size_t colon = entry.find(':');
+    if (colon == std::string::npos) return 1;
+    plan[entry.substr(colon + 1)] = entry.substr(0, colon);
+  }
   Dl_info library{};
-  if (dladdr(plugin, &library) == 0) return 1;
+  if (dladdr(plugin, &library) == 0) return 2;
   void* const handle = dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
   const auto* const collectives =
       handle == nullptr ? nullptr
                         : static_cast<const AdapterCollectivesTable*>(dlsym(handle, ADAPTER_COLLECTIVES_TABLE_SYMBOL));
-  if (collectives == nullptr) return 2;
+  if (collectives == nullptr) return 3;
   collectives->set_interposer(interpose, nullptr);
   return 0;
 }

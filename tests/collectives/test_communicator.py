@@ -23,15 +23,14 @@ def run(program: Path, ranks: int, scenario: str, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("transport", ["shm", "tcp"])
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize(("ranks", "transport"), [(1, "shm"), (2, "shm"), (2, "tcp"), (3, "tcp"), (4, "shm")])
 def test_every_result_is_exact(ranks_program: Path, ranks: int, transport: str) -> None:
     settings = {"ADAPTER_COLLECTIVES_TRANSPORT": transport, "WANTED_TRANSPORT": transport}
     run(ranks_program, ranks, "right", **settings)
 
 
 def test_a_small_buffer_changes_no_result(ranks_program: Path) -> None:
-    run(ranks_program, 3, "right", ADAPTER_COLLECTIVES_BUFFER="4K")
+    run(ranks_program, 2, "right", ADAPTER_COLLECTIVES_BUFFER="4K")
 
 
 def test_shared_memory_is_taken_on_one_host(ranks_program: Path) -> None:

@@ -82,7 +82,7 @@ class Crew:
 
     def logs(self) -> str:
         """The end of what the ranks wrote."""
-        texts = [path.read_text(errors="replace")[-1500:] for path in sorted(self._logs.glob("workerlog.*"))]
+        texts = [path.read_text(errors="replace")[-4000:] for path in sorted(self._logs.glob("workerlog.*"))]
         texts.append((self._logs.parent / "launcher.log").read_text(errors="replace")[-800:])
         return "\n".join(text for text in texts if text)
 

@@ -41,7 +41,7 @@ def exact_part(seed: int, rank: int, ranks: int, count: int, dtype: str, reducti
     most = _EXACT_INTEGERS.get(dtype) or int(np.iinfo(target).max)
     if reduction == "prod":
         bits = most.bit_length() - 1
-        exponents = draw.integers(0, max(1, min(4, bits // ranks)), count, endpoint=True)
+        exponents: Array = draw.integers(0, max(1, min(4, bits // ranks)), count, endpoint=True)
         if ranks > bits:  # then only every other rank has a factor in an element
             exponents = exponents * ((np.arange(count) + rank) % 2)
         powers = 2**exponents
