@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := pyproject.toml CMakeLists.txt $(shell find adapter_sdk csrc plugins conformance tests/faults/adapter_faults -name '*.py' -o -name '*.cc' \
-  -o -name '*.cpp' -o -name '*.h' -o -name '*.inc' -o -name '*.toml' -o -name '*.txt' -o -name '*.cmake*' -o -name '*.j2' -o -name '*.jinja' -o -name '*.css' -o -name '*.js')
+# Names in templates hold spaces, which make cannot have in a name.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find adapter_sdk csrc plugins conformance tests/faults/adapter_faults \
+  -not -path '*{*' \( -name '*.py' -o -name '*.cc' -o -name '*.cpp' -o -name '*.h' -o -name '*.inc' -o -name '*.toml' \
+  -o -name '*.txt' -o -name '*.cmake*' -o -name '*.j2' -o -name '*.jinja' -o -name '*.css' -o -name '*.js' \))
 
 .PHONY: install conform test lint clean
 
