@@ -33,9 +33,9 @@
 #define ADAPTER_INLINE inline
 #endif
 
-// A function that is compiled a second time for 512-bit vectors and chosen when the library is loaded. Its results must
-// not depend on the width: whole elements, or sums in lanes (host/fold.h).
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+// Compiled a second time for 512-bit vectors, chosen at load; oracles do without. No result may depend on the width.
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(ADAPTER_HOST_ONLY)
 #define ADAPTER_WIDE_VECTORS __attribute__((target_clones("avx512f", "default")))
 #else
 #define ADAPTER_WIDE_VECTORS
