@@ -49,6 +49,11 @@ void floor(Context& ctx, const Tensor& x, Output& out) {
   std::transform(in, in + x.numel(), ctx.alloc<T>(out), [](T value) { return std::floor(value); });
 }
 
+template <typename T>
+void floor_grad(Context& ctx, const Tensor& out_grad, Output& x_grad) {
+  if (x_grad) std::fill_n(ctx.alloc<T>(x_grad), out_grad.numel(), T(0));
+}
+
 // Paddle's add has no attribute.
 template <typename T>
 void add(Context& ctx, const Tensor&, const Tensor&, int32_t /*axis*/, Output& out) {
@@ -69,6 +74,7 @@ void throws(Context&, const Tensor&, Output&) {
 }
 
 ADAPTER_KERNEL("floor", floor, none, float)
+ADAPTER_KERNEL("floor_grad", floor_grad, none, float)
 ADAPTER_KERNEL("add", add, none, float)
 ADAPTER_KERNEL("unheard_of", unheard_of, none, float)
 ADAPTER_KERNEL("isnan", never_allocates, none, float)
