@@ -126,7 +126,7 @@ _RULES: dict[str, Callable[[Arguments], int]] = {
     "matmul": _matmul,
     "bmm": _matmul,
     "addmm": _matmul,
-    "paddle.broadcast_shape": lambda a: len(_numbers(a.x_shape)) + len(_numbers(a.y_shape)),
+    "paddle.broadcast_shape": lambda a: _joined([tuple(_numbers(a.x_shape)), tuple(_numbers(a.y_shape))]),
     "paddle.outer": lambda a: _size(a.x) * _size(a.y),
     "einsum": lambda a: _size(a.x) * math.prod(_shape(a.y)[-1:]),
     "getitem": _indexed,
