@@ -127,6 +127,8 @@ def test_interrupt_ends_a_hook_that_hangs(plugin_site: PluginSite) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**conform_environment(), **plugin_site.environment},
+        # what a shell starts in the background ignores the signal, and its children with it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(2.0)
     process.send_signal(signal.SIGINT)

@@ -82,7 +82,7 @@ def shrink(session: Session, spec: OperatorSpec, dtype: str, payload: Payload) -
                 break
             try:
                 found = run_payload(session, spec, dtype, candidate)
-            except Exception:
+            except Exception:  # a smaller example may not make sense to the operator: another one will
                 continue
             if complaint(found) == wanted:
                 payload, outcome, smaller = candidate, found, True

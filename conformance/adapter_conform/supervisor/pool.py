@@ -210,16 +210,16 @@ class Supervisor:
         retire = bool(outcome.details.pop("retire_worker", False))
         assignment = worker.release()
         unfit = self._unfit(worker, outcome, Footprint.from_json(message["footprint"]))
-        goes_on = not retire and unfit is None and outcome.state not in BAD
-        if goes_on and self._waiting:  # before the record is written, so that the worker need not wait for that
-            self._give_work(worker)
+        # Before the next case: it may take the supervisor down, and the record with it.
         self._close_case(assignment, outcome, message["seconds"])
         if unfit is not None:
             self._replace(worker, unfit)
-        elif retire or (goes_on and worker.assignment is None):
+        elif retire:
             self._send_home(worker)
-        elif not goes_on:
+        elif outcome.state in BAD:
             worker.probe(_PROBE_SECONDS)
+        else:
+            self._give_work(worker)
 
     def _unfit(self, worker: WorkerProcess, outcome: Outcome, now: Footprint) -> str | None:
         """Why the worker may run no further case; None when it may."""
