@@ -74,10 +74,12 @@ class Expectation:
     def vacuous(self, cotangents: Sequence[Array | None]) -> str:
         """Why results that meet this expectation would prove nothing; empty when one of them says something.
 
-        Copies and choices are exact, so that zeros are as good as any other value there."""
+        Copies and choices are exact, so that zeros are as good as any other value there. Where the call's own
+        attributes make the operator the identity, nothing but a copy is right."""
         if self.spec.kind in (Kind.EXACT, Kind.RANDOM):
             return ""
-        reasons = [proves_nothing(item, self.inputs) for item in self.expected]
+        copies = [] if self.spec.identity(self.attributes) else self.inputs
+        reasons = [proves_nothing(item, copies) for item in self.expected]
         sizes = [item.value.size for item in self.expected]
         if max(sizes, default=0) < PROVING_SIZE or not all(reasons):
             return ""

@@ -1,6 +1,7 @@
 """Test only: judges the lines of a replay file on Paddle's CPU kernels and prints {line number: [state, message]}.
 
-Usage: cpu_replay.py FILE [--spoil]. With --spoil every result is changed after the call, so that none may pass.
+Usage: cpu_replay.py FILE [--spoil | --copy]. With --spoil every result is changed after the call, so that none may
+pass; with --copy it is replaced by a copy of the call's first tensor, as if all kernels were one that copies.
 """
 
 from __future__ import annotations
@@ -31,8 +32,20 @@ def spoiled(result: Any) -> Any:
     return result + 1 if "int" in str(result.dtype) else result * 1.01 + 0.01
 
 
+def broken(call: Any, option: str) -> Any:
+    """``call`` with its result spoiled after the kernels ran, so that they are counted all the same."""
+
+    def called(module: Any, tensors: Any, attributes: Any) -> Any:
+        result = call(module, tensors, attributes)
+        if option == "--spoil":
+            return spoiled(result)
+        return tensors[0].clone() if len(tensors) else spoiled(result)
+
+    return called
+
+
 def main() -> None:
-    path, spoil = Path(sys.argv[1]), "--spoil" in sys.argv[2:]
+    path, options = Path(sys.argv[1]), sys.argv[2:]
     paddle.set_device("cpu")
     session = CpuSession(paddle)
     # Paddle calls one kernel by another name in its log than in its registry; its half types are left out, since a CPU
@@ -43,9 +56,8 @@ def main() -> None:
     states = {}
     for line in choice.chosen:
         spec = spec_of(prepare(line.call))
-        if spoil:
-            call = spec.call
-            spec = replace(spec, call=lambda *given, call=call: spoiled(call(*given)))
+        for option in options:
+            spec = replace(spec, call=broken(spec.call, option))
         outcome = judge_call(session, spec, inputs_of(line, seed=3), {}, dtype=line.dtype, backward=False)  # type: ignore[arg-type]
         states[line.call.line] = [outcome.state.value, outcome.message]
     print(json.dumps(states), flush=True)

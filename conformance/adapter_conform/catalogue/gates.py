@@ -49,7 +49,8 @@ PROVING_SHARE = 0.01
 def proves_nothing(expected: Expected, inputs: Sequence[Array]) -> str:
     """Why an output that meets ``expected`` would say nothing of the kernel; empty when it says something.
 
-    Nothing is proved where a limit admits zero (almost) everywhere, or where the output is (almost) an input's copy.
+    Nothing is proved where a limit admits zero (almost) everywhere, or where the output is (almost) the copy of one of
+    ``inputs``.
     """
     if expected.limit is None or expected.value.size < PROVING_SIZE:
         return ""

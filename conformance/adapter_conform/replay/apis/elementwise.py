@@ -73,9 +73,10 @@ def _binary(
     number_kernels: str,
     fills: Callable[[Arguments], Mapping[str, Fill]] = lambda _: {},
     dtype: Callable[[Arguments], str] = _promoted,
+    neutral: float | None = None,
 ) -> None:
     """``number_kernels``: what Paddle calls when one side is a bare number. Where that is the operator itself, the
-    number is filled into a tensor first."""
+    number is filled into a tensor first. ``neutral``: the number y that leaves x as it is."""
 
     def kernels(a: Arguments) -> list[Kernel]:
         number = isinstance(a.x, (int, float)) or isinstance(a.y, (int, float))
@@ -95,13 +96,14 @@ def _binary(
         fills=fills,
         dtype=dtype,
         also=also,
+        identity=lambda a: isinstance(a.y, (int, float)) and a.y == neutral,
     )
 
 
-_binary("Tensor.__add__ Tensor.__radd__ add", "add", lambda x, y: x + y, "scale")
-_binary("Tensor.__sub__ subtract", "subtract", lambda x, y: x - y, "scale")
+_binary("Tensor.__add__ Tensor.__radd__ add", "add", lambda x, y: x + y, "scale", neutral=0)
+_binary("Tensor.__sub__ subtract", "subtract", lambda x, y: x - y, "scale", neutral=0)
 _binary("Tensor.__rsub__", "subtract", lambda x, y: y - x, "scale")
-_binary("Tensor.__mul__ Tensor.__rmul__ multiply", "multiply", lambda x, y: x * y, "scale")
+_binary("Tensor.__mul__ Tensor.__rmul__ multiply", "multiply", lambda x, y: x * y, "scale", neutral=1)
 _binary(
     "Tensor.__truediv__ divide",
     "divide",
@@ -109,6 +111,7 @@ _binary(
     "div_scale|scale|divide",
     lambda _: {"y": NONZERO},
     _quotient,
+    neutral=1,
 )
 _binary("Tensor.__rtruediv__", "divide", lambda x, y: y / x, "divide", lambda _: {"x": NONZERO}, _quotient)
 
@@ -127,7 +130,7 @@ def _float_power(a: Arguments) -> str:
     return dtype
 
 
-_binary("Tensor.pow Tensor.__pow__ pow", "elementwise_pow", bounds.power, "pow", _power_fills, _float_power)
+_binary("Tensor.pow Tensor.__pow__ pow", "elementwise_pow", bounds.power, "pow", _power_fills, _float_power, neutral=1)
 _binary(
     "Tensor.__rpow__",
     "elementwise_pow",

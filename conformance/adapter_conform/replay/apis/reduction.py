@@ -1,4 +1,4 @@
-"""Sums, means, extremes and running sums."""
+"""Sums, means, extremes, running sums and sorting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adapter_conform.catalogue.bounds import Operand, value_of
 from adapter_conform.catalogue.precision import is_float, numpy_dtype
 from adapter_conform.catalogue.spec import Kernel, kernel
 from adapter_conform.replay.apis.layout import axes_of
-from adapter_conform.replay.apis.table import Arguments, Refusal, add, dtype_name, signature
+from adapter_conform.replay.apis.table import Arguments, Refusal, add, dtype_name, shape_of, signature
 from adapter_conform.replay.inputs import Fill, nearly
 
 __all__: list[str] = []
@@ -114,4 +114,51 @@ add(
     "argmax",
     signature("x", axis=None, keepdim=False, dtype="int64", name=None),
     _argmax,
+)
+
+
+_SORTED = signature("x", axis=-1, descending=False, stable=False, name=None)
+
+
+def _in_order(a: Arguments) -> Operand:
+    def order(v: Any) -> Any:
+        rising = np.sort(v, axis=int(a.axis))
+        return np.flip(rising, int(a.axis)) if a.descending else rising
+
+    return bounds.move(order, a.x)
+
+
+add("sort Tensor.sort", "argsort", _SORTED, _in_order)
+
+
+def _argsort_called(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], a: Arguments) -> Any:
+    """What stands in the places that it names, and these places in order. Of equal elements, which half types have
+    many of, any may come first: only a stable sort promises more."""
+    import paddle
+
+    places = function(*args, **kwargs)
+    return [paddle.take_along_axis(a.x, places, a.axis), paddle.sort(places, a.axis)]
+
+
+def _argsort(a: Arguments) -> list[Operand]:
+    """Every place of a row is named once."""
+    axis, shape = int(a.axis) % a.x.ndim, value_of(a.x).shape
+    places = np.arange(shape[axis], dtype=np.int64).reshape(-1, *[1] * (a.x.ndim - 1 - axis))
+    return [_in_order(a), np.broadcast_to(places, shape)]
+
+
+def _argsort_kernels(a: Arguments) -> list[Kernel]:
+    if a.stable or not shape_of(a.x):
+        raise Refusal("a stable argsort, or one of a number")
+    return [kernel("argsort", a.x.dtype)]
+
+
+add(
+    "argsort Tensor.argsort",
+    "argsort",
+    _SORTED,
+    _argsort,
+    kernels=_argsort_kernels,
+    also=lambda a: [kernel("take_along_axis", a.x.dtype), kernel("argsort", "int64")],
+    call=_argsort_called,
 )

@@ -74,6 +74,9 @@ class Api:
     """The results' dtypes where floating ones are not all of the case's dtype."""
     stand_in: Callable[[Arguments], Mapping[str, Value]] = lambda _: {}
     """What is drawn in place of a parameter whose elements cannot be: kernels' own formats."""
+    identity: Callable[[Arguments], bool] = lambda _: False
+    """Whether the recorded numbers leave the tensor as it is, see
+    :attr:`adapter_conform.catalogue.spec.OperatorSpec.identity`."""
 
 
 def signature(*required: str, **optional: Value) -> Parameters:
@@ -162,6 +165,7 @@ def add(
     call: Caller | None = None,
     result_dtypes: Callable[[Arguments], Sequence[str] | None] = lambda _: None,
     stand_in: Callable[[Arguments], Mapping[str, Value]] = lambda _: {},
+    identity: Callable[[Arguments], bool] = lambda _: False,
 ) -> None:
     """Adds the APIs ``names`` (apart by spaces, without ``paddle.``). ``kernels`` as a string is keyed by the call's
     first tensor; None means the operator's own name.
@@ -171,7 +175,21 @@ def add(
     """
     chosen = kernels if callable(kernels) else keyed(kernels or operator)
     served = view if callable(view) else (lambda _: bool(view))
-    row = Api(operator, parameters, oracle, chosen, fills, dtype, served, also, mutates, call, result_dtypes, stand_in)
+    row = Api(
+        operator,
+        parameters,
+        oracle,
+        chosen,
+        fills,
+        dtype,
+        served,
+        also,
+        mutates=mutates,
+        call=call,
+        result_dtypes=result_dtypes,
+        stand_in=stand_in,
+        identity=identity,
+    )
     for name in names.split():
         if f"paddle.{name}" in _rows:
             raise ValueError(f"replay: API paddle.{name} stands in the table twice")
