@@ -19,7 +19,7 @@ from adapter_conform.tensors import Placed, dtype_name, from_tensor, place, to_t
 if TYPE_CHECKING:
     from adapter_conform.session import KernelCalls, Session
 
-__all__ = ["Run", "execute", "repeat"]
+__all__ = ["Run", "call_once", "execute", "repeat"]
 
 
 @dataclass
@@ -89,48 +89,22 @@ def execute(
     return run
 
 
-def repeat(
-    session: Session,
+def call_once(
+    paddle: Any,
     spec: OperatorSpec,
     inputs: Sequence[Array],
     attributes: Attributes,
     cotangents: Sequence[Array | None],
-    times: int,
-    streams: int = 0,
-) -> Iterator[list[Array | None]]:
-    """Outputs and gradients of ``times`` further calls in eager mode, without poison and canaries.
-
-    Args:
-        streams: 0 for one call after the other on the current stream; else that many streams of their own take turns,
-            and all calls are submitted before any result is read.
+) -> list[Any]:
+    """Outputs, and one gradient per floating input where ``cotangents`` hold any, of a call in eager mode on Paddle's
+    current stream: tensors that may not be there yet. No poison, no canaries.
 
     Raises:
         Exception: whatever Paddle, the SDK or the plugin raises.
     """
-    paddle = session.paddle
-    lanes = [paddle.device.Stream(session.device) for _ in range(streams)]
-    pending: list[list[Any]] = []
-    for turn in range(times):
-        tensors = [to_tensor(paddle, array) for array in inputs]
-        _want_gradients(tensors, inputs, bool(cotangents))
-        flowing = [None if item is None else to_tensor(paddle, item) for item in cotangents]
-        if lanes:
-            paddle.device.synchronize(session.device)  # the copies ran on the default stream
-            with paddle.device.stream_guard(lanes[turn % streams]):
-                pending.append(_once(paddle, spec, tensors, attributes, flowing))
-        else:
-            results = _once(paddle, spec, tensors, attributes, flowing)
-            yield [None if item is None else from_tensor(item) for item in results]
-    if lanes:
-        paddle.device.synchronize(session.device)
-        for results in pending:
-            yield [None if item is None else from_tensor(item) for item in results]
-
-
-def _once(
-    paddle: Any, spec: OperatorSpec, tensors: list[Any], attributes: Attributes, flowing: Sequence[Any]
-) -> list[Any]:
-    """Outputs, and one gradient per input that asks for one."""
+    tensors = [to_tensor(paddle, array) for array in inputs]
+    _want_gradients(tensors, inputs, bool(cotangents))
+    flowing = [None if item is None else to_tensor(paddle, item) for item in cotangents]
     outputs = spec.call(paddle, tensors, attributes)
     results = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     pairs = [(output, item) for output, item in zip(results, flowing, strict=False) if item is not None]
@@ -139,6 +113,20 @@ def _once(
         found = paddle.grad([output for output, _ in pairs], wanted, [item for _, item in pairs], allow_unused=True)
         return [*results, *found]
     return results
+
+
+def repeat(
+    session: Session,
+    spec: OperatorSpec,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+    cotangents: Sequence[Array | None],
+    times: int,
+) -> Iterator[list[Array | None]]:
+    """What :func:`call_once` gives ``times`` times over, one call after the other, read back."""
+    for _ in range(times):
+        results = call_once(session.paddle, spec, inputs, attributes, cotangents)
+        yield [None if item is None else from_tensor(item) for item in results]
 
 
 def _want_gradients(tensors: Sequence[Any], inputs: Sequence[Array], backward: bool) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapter_conform.bias import bias_figures
 from adapter_conform.cases import GateFigure, Outcome
 from adapter_conform.catalogue.bounds import Array
 from adapter_conform.catalogue.gates import same_bits
-from adapter_conform.catalogue.spec import Attributes, Description, Kernel, OperatorSpec
+from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
+from adapter_conform.concurrency import over_streams, over_threads
 from adapter_conform.declarations import absence, declared_kernels, disbelieved_refusals
-from adapter_conform.execution import Run, execute, repeat
+from adapter_conform.execution import Run, call_once, execute, repeat
 from adapter_conform.expectation import Expectation
+from adapter_conform.further import ONCE, Further
+from adapter_conform.leaks import leak_figures
 from adapter_conform.reference import error_figures, ratio_figures
 from adapter_conform.states import State
 
@@ -35,9 +39,7 @@ def judge_call(
     probe: bool = False,
     seed: int = 0,
     layout: str = "plain",
-    repeats: int = 0,
-    streams: int = 0,
-    bias: Description | None = None,
+    further: Further = ONCE,
 ) -> Outcome:
     """Runs ``spec`` on the session's device and judges outputs and gradients.
 
@@ -49,9 +51,7 @@ def judge_call(
         probe: the inputs are an exact probe; results must agree to the last bit.
         seed: draws the gradients that flow into the outputs.
         layout: how the inputs lie in memory, see :func:`adapter_conform.tensors.place`.
-        repeats: call it that many times more; each must give the same bits.
-        bias: the example to be drawn anew many times over, for the sign test of :mod:`adapter_conform.bias`.
-        streams: submit these calls to as many streams in turn, instead of one after the other.
+        further: what else is done with the operator.
     """
     required = spec.required(attributes, dtype, static)
     required_backward = (
@@ -73,11 +73,13 @@ def judge_call(
         figures = expectation.judge(run, cotangents, probe)
         ratios, reference = _against_reference(session, spec, inputs, attributes, dtype, expectation, run)
         figures += ratios
-        if repeats:
-            again = repeat(session, spec, inputs, attributes, cotangents, repeats, streams)
-            figures.append(_repeated(run, again, repeats, streams))
-        if bias is not None:
-            figures += bias_figures(session, spec, bias, dtype)
+        if further.repeats:
+            again = repeat(session, spec, inputs, attributes, cotangents, further.repeats)
+            figures.append(_repeated(run, again, further.repeats))
+        if further.leak:
+            call = partial(call_once, session.paddle, spec, inputs, attributes, cotangents)
+            figures += leak_figures(session, call, further.leak)
+        figures += _with_other_inputs(session, spec, dtype, further)
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         return _raised(session, error, [*required, *(required_backward or ())])
     outcome = _conclude(session, spec, run, figures, required, required_backward or (), expectation)
@@ -118,7 +120,21 @@ def _against_reference(
     return figures, pack.device
 
 
-def _repeated(run: Run, again: Iterable[list[Array | None]], times: int, streams: int) -> GateFigure:
+def _with_other_inputs(session: Session, spec: OperatorSpec, dtype: str, further: Further) -> list[GateFigure]:
+    """Figures of calls whose inputs are drawn from the same example with other seeds."""
+    if further.example is None:
+        return []
+    figures = []
+    if further.streams:
+        figures.append(over_streams(session, spec, further.example, dtype, further.streams))
+    if further.threads:
+        figures.append(over_threads(session, spec, further.example, dtype, further.threads))
+    if further.bias:
+        figures += bias_figures(session, spec, further.example, dtype)
+    return figures
+
+
+def _repeated(run: Run, again: Iterable[list[Array | None]], times: int) -> GateFigure:
     """In how many further calls a result differed in any bit from that of the first."""
     first = [*run.values, *[item for item in run.gradients if item is not None]]
     different, where = 0, ""
@@ -129,9 +145,10 @@ def _repeated(run: Run, again: Iterable[list[Array | None]], times: int, streams
         if wrong or len(first) != len(present):
             different += 1
             where = where or f"call {turn + 1} gave other bits than the first in result {wrong[:1]}"
-    way = f"over {streams} streams" if streams else "one after the other"
-    note = f"{different} of {times} calls {way}; {where}" if different else f"{times} calls {way}"
-    return GateFigure("streams" if streams else "repeat", "outputs", different, 0, not different, note)
+    note = f"{times} calls one after the other"
+    if different:
+        note = f"{different} of {note}; {where}"
+    return GateFigure("repeat", "outputs", different, 0, not different, note)
 
 
 def _unavailable(session: Session, kernels: Sequence[Kernel], attributes: Attributes | None = None) -> Outcome | None:

@@ -13,6 +13,7 @@ from adapter_conform.cases import Outcome
 from adapter_conform.catalogue.bounds import Array, Tracked, move
 from adapter_conform.catalogue.gates import POISON
 from adapter_conform.catalogue.spec import Kind, OperatorSpec
+from adapter_conform.further import Further
 from adapter_conform.judge import judge_call
 from adapter_conform.session import KernelCalls
 from adapter_conform.states import State
@@ -382,7 +383,7 @@ def repeating(chip: Chip, call: Callable[[Tensor], Any], repeats: int) -> Outcom
         {},
         dtype="float32",
         backward=False,
-        repeats=repeats,
+        further=Further(repeats=repeats),
     )
 
 

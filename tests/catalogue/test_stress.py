@@ -11,6 +11,7 @@ from adapter_conform.catalogue.draw import STRESS, draw, stress
 from adapter_conform.catalogue.gates import expect, proves_nothing
 from adapter_conform.catalogue.precision import Arithmetic, smallest_normal
 from adapter_conform.catalogue.values import make_input, make_inputs, tensor
+from adapter_conform.further import Further
 from adapter_conform.suites.ops import REPEATS
 from adapter_conform.tensors import LAYOUTS
 from test_draw import SUITE, request
@@ -24,7 +25,7 @@ def standard() -> list[Case]:
 def test_standard_draws_every_regime_and_every_layout(standard: list[Case]) -> None:
     labels = {case.id.rsplit("/", 1)[1].rsplit("-", 1)[0] for case in standard}
     assert set(STRESS["normal"]) <= labels
-    assert {"repeat", "streams", "bias", "static", "eager"} <= labels
+    assert {"repeat", "streams", "threads", "leak", "bias", "static", "eager"} <= labels
     assert {case.payload["example"].get("layout", "plain") for case in standard} == set(LAYOUTS)
 
 
@@ -42,7 +43,7 @@ def test_what_is_left_out_says_why() -> None:
 
 
 def test_smoke_draws_no_stress(standard: list[Case]) -> None:
-    assert not [case for case in SUITE.plan(request()) if case.payload["repeats"] or case.payload["bias"]]
+    assert not [case for case in SUITE.plan(request()) if any(Further.of(case.payload).counts().values())]
     repeats = [case for case in standard if case.id.endswith("/repeat-0")]
     assert all(case.payload["repeats"] == REPEATS["standard"] for case in repeats)
     assert not [case for case in repeats if case.operator == "uniform"]

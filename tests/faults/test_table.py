@@ -16,7 +16,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FAULTS = adapter_faults.all_faults()
-GATES = {"form", "unwritten", "exact", "nonfinite", "bound", "probe", "intact", "fence", "repeat", "streams", "count"}
+GATES = {
+    "form",
+    "unwritten",
+    "exact",
+    "nonfinite",
+    "bound",
+    "probe",
+    "intact",
+    "fence",
+    "repeat",
+    "streams",
+    "threads",
+    "leak",
+    "count",
+}
 OTHERS = {"canary", "allocation", "check", "crashed", "hung", "fell_back", "vacuous"}
 
 

@@ -60,7 +60,7 @@ def test_a_kernel_that_only_copies_passes_where_the_line_asks_for_a_copy_alone()
     passed = {calls[int(line) - 1] for line, state in states.items() if state[0] == "passed"}
     assert passed - NOTHING_TO_SEE == COPIES
     failed = {calls[int(line) - 1] for line, state in states.items() if state[0] == "failed"}
-    assert 'paddle.Tensor.__mul__(Tensor([4, 6],"float32"), -10000.0, )' in failed, "the same kernel with another factor"
+    assert 'paddle.Tensor.__mul__(Tensor([4, 6],"float32"), -10000.0, )' in failed, "the same kernel, another factor"
     assert 'paddle.Tensor.__truediv__(Tensor([3, 3],"float32"), 8.0, )' in failed
 
 

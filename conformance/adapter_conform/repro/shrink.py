@@ -12,6 +12,7 @@ from adapter_conform import catalogue
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.catalogue.spec import Description, OperatorSpec
 from adapter_conform.catalogue.values import make_inputs
+from adapter_conform.further import Further
 from adapter_conform.judge import judge_call
 from adapter_conform.repro.standalone import write_standalone
 from adapter_conform.repro.transplant import TransplantError
@@ -50,8 +51,7 @@ def run_payload(session: Session, spec: OperatorSpec, dtype: str, payload: Paylo
         probe=bool(example.get("probe", False)),
         seed=int(example["seed"]),
         layout=str(example.get("layout", "plain")),
-        repeats=payload["repeats"],
-        streams=payload["streams"],
+        further=Further.of(payload),
     )
 
 

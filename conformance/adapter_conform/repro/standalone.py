@@ -19,7 +19,7 @@ from adapter_conform.catalogue.spec import OperatorSpec
 from adapter_conform.catalogue.values import make_inputs
 from adapter_conform.declarations import declared_kernels
 from adapter_conform.expectation import Expectation
-from adapter_conform.repro.transplant import transplant
+from adapter_conform.repro.transplant import TransplantError, transplant
 
 if TYPE_CHECKING:
     from adapter_conform.session import Session
@@ -45,6 +45,9 @@ def write_standalone(
     Raises:
         adapter_conform.repro.transplant.TransplantError: the entry's call cannot be written down.
     """
+    for name in ("streams", "threads", "leak"):
+        if payload.get(name):
+            raise TransplantError(f"the file makes one call after the other, and gate {name} is about more than that")
     example = payload["example"]
     attributes = example["attributes"]
     inputs = make_inputs(example, dtype)

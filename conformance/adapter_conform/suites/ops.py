@@ -15,6 +15,7 @@ from adapter_conform.catalogue.precision import is_float
 from adapter_conform.catalogue.spec import Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import CONTINUOUS, InputDescription, make_inputs
 from adapter_conform.declarations import declared_kernels
+from adapter_conform.further import ONCE, Further
 from adapter_conform.judge import judge_call
 from adapter_conform.suites.base import PlanRequest
 
@@ -31,7 +32,10 @@ STRESSED = {"smoke": None, "standard": (1, 3), "full": (3, None)}
 """Examples for each stress regime, and how many regimes another dtype than the first gets (None: all of them)."""
 
 REPEATS = {"smoke": 0, "standard": 32, "full": 128}
-"""Calls that must repeat the bits of the first, one after the other and over two streams."""
+"""Calls that must repeat the bits of the first; a quarter as many over two streams, and from each of four threads."""
+
+LEAK_ROUND = {"smoke": 0, "standard": 64, "full": 256}
+"""Calls of a round, see :mod:`adapter_conform.leaks`."""
 
 BIAS_PROFILES = ("standard", "full")
 """Where the sign of errors is tested, see :mod:`adapter_conform.bias`."""
@@ -69,9 +73,7 @@ class OpsSuite:
             probe=bool(description.get("probe", False)),
             seed=int(description["seed"]),
             layout=str(description.get("layout", "plain")),
-            repeats=case.payload["repeats"],
-            streams=case.payload["streams"],
-            bias=description if case.payload["bias"] else None,
+            further=Further.of(case.payload),
         )
 
 
@@ -106,7 +108,8 @@ def _runs_static(spec: OperatorSpec, dtype: str, declared: dict[tuple[str, str],
 def _more(
     spec: OperatorSpec, dtype: str, request: PlanRequest, examples: Sequence[Description], first: bool
 ) -> Iterator[Case]:
-    """What the larger profiles add: stress regimes, repetition, streams, the sign of errors, shapes of real models."""
+    """What the larger profiles add: stress regimes, repetition, overlapping calls, leaks, the sign of errors, shapes of
+    real models."""
     stressed = STRESSED[request.profile]
     if stressed is not None:
         found = stress(spec, dtype, examples, request.seed, stressed[0], None if first else stressed[1])
@@ -115,11 +118,15 @@ def _more(
             yield from (_case(spec, dtype, f"{regime}-{i}", item) for i, item in enumerate(same))
     repeats = REPEATS[request.profile]
     plain = next((item for item in examples if all(map(_is_small, item["inputs"]))), None)
-    if repeats and plain is not None and spec.repeatable:
+    if repeats and plain is not None:
         plain = {**plain, "layout": "plain"}
-        yield _case(spec, dtype, "repeat-0", plain, repeats=repeats)
+        if spec.repeatable:
+            yield _case(spec, dtype, "repeat-0", plain, further=Further(repeats=repeats))
+        if spec.repeatable and first:
+            yield _case(spec, dtype, "streams-0", plain, further=Further(streams=repeats // 4))
+            yield _case(spec, dtype, "threads-0", plain, further=Further(threads=repeats // 4))
         if first:
-            yield _case(spec, dtype, "streams-0", plain, repeats=repeats // 4, streams=2)
+            yield _case(spec, dtype, "leak-0", plain, further=Further(leak=LEAK_ROUND[request.profile]))
     if request.profile == "full" and dtype in ("float32", "bfloat16"):
         for number, (model, example) in enumerate(model_examples(spec.name)):
             seeded = {**example, "seed": (request.seed + 1) * 7919 + number}
@@ -127,7 +134,7 @@ def _more(
     if request.profile in BIAS_PROFILES and is_float(dtype) and measures_bias(spec):
         rough = next((item for item in examples if _is_rough(item)), None)
         if rough is not None:
-            yield _case(spec, dtype, "bias-0", {**rough, "layout": "plain"}, bias=True)
+            yield _case(spec, dtype, "bias-0", {**rough, "layout": "plain"}, further=Further(bias=True))
 
 
 def _is_rough(description: Description) -> bool:
@@ -150,9 +157,7 @@ def _case(
     example: Description,
     *,
     static: bool = False,
-    repeats: int = 0,
-    streams: int = 0,
-    bias: bool = False,
+    further: Further = ONCE,
 ) -> Case:
     backward = spec.differentiable(dtype) and not any(item["regime"] in FORWARD_ONLY for item in example["inputs"])
     return Case(
@@ -160,14 +165,7 @@ def _case(
         suite="ops",
         operator=spec.name,
         dtype=dtype,
-        payload={
-            "example": example,
-            "static": static,
-            "backward": backward,
-            "repeats": repeats,
-            "streams": streams,
-            "bias": bias,
-        },
+        payload={"example": example, "static": static, "backward": backward, **further.counts()},
     )
 
 

@@ -1,0 +1,88 @@
+"""A slow leak: calls in rounds, and what the process holds after each round.
+
+Caches, pools and fragmentation grow for a while and come to rest; a leak grows in every round. So the figure is the
+smallest growth of any round after the first, for each call of a round, and measuring ends as soon as every measure has
+had a round within its limit: a healthy operator takes two or three rounds. A leak in one call of ``calls`` is seen.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapter_conform.cases import GateFigure
+
+if TYPE_CHECKING:
+    from adapter_conform.session import Session
+
+__all__ = ["LIMITS", "ROUNDS", "leak_figures", "smallest_growth"]
+
+ROUNDS = 12
+"""At most, and the first does not count."""
+
+LIMITS = {"tensors": 0.0, "device": 0.0, "host": 256.0, "handles": 0.0}
+"""Growth for each call: bytes that Paddle counts as held by tensors on the card, bytes that the device has handed out,
+bytes of anonymous memory of the process, and its open files and threads. Host memory comes in pages and arenas that
+other threads share, so a little is allowed."""
+
+
+def leak_figures(session: Session, call: Callable[[], object], calls: int) -> list[GateFigure]:
+    """Makes rounds of ``calls`` calls and says how much each measure grew.
+
+    Raises:
+        Exception: whatever ``call`` raises.
+    """
+    with _quick_collection():
+        series = [_measured(session)]
+        for _ in range(ROUNDS):
+            for _ in range(calls):
+                call()
+            gc.collect()
+            series.append(_measured(session))
+            growth = {name: smallest_growth([item[name] for item in series]) / calls for name in LIMITS}
+            if len(series) > 2 and all(growth[name] <= LIMITS[name] for name in LIMITS):
+                break
+    note = f"in each of {len(series) - 2} rounds of {calls} calls, after a first one"
+    return [
+        GateFigure("leak", name, value, LIMITS[name], value <= LIMITS[name], note if value > LIMITS[name] else "")
+        for name, value in growth.items()
+    ]
+
+
+def smallest_growth(series: Sequence[float]) -> float:
+    """Of any round after the first; infinite where there is none, and zero where it shrank."""
+    steps = [later - earlier for earlier, later in pairwise(series[1:])]
+    return max(0.0, float(min(steps))) if steps else float("inf")
+
+
+def _measured(session: Session) -> dict[str, float]:
+    session.paddle.device.synchronize(session.device)
+    card = int(session.device.partition(":")[2])
+    return {
+        "tensors": session.paddle.base.core.device_memory_stat_current_value("Allocated", card),
+        "device": session.library.allocated_bytes(card),
+        "host": _anonymous_bytes(),
+        "handles": len(os.listdir("/proc/self/fd")) + len(os.listdir("/proc/self/task")),
+    }
+
+
+def _anonymous_bytes() -> int:
+    """Resident and swapped; what maps files is left out."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(status[name].split()[0]) * 1024 for name in ("RssAnon", "VmSwap"))
+
+
+@contextmanager
+def _quick_collection() -> Iterator[None]:
+    """Puts aside all objects that there are, so that Python looks for garbage among the new ones alone."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
