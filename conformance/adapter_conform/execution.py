@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from adapter_conform.tensors import Placed, dtype_name, from_tensor, place, to_t
 if TYPE_CHECKING:
     from adapter_conform.session import KernelCalls, Session
 
-__all__ = ["Run", "call_once", "execute", "repeat"]
+__all__ = ["Run", "call_once", "execute", "prepared_call", "repeat"]
 
 
 @dataclass
@@ -102,9 +103,26 @@ def call_once(
     Raises:
         Exception: whatever Paddle, the SDK or the plugin raises.
     """
+    return prepared_call(paddle, spec, inputs, attributes, cotangents)()
+
+
+def prepared_call(
+    paddle: Any,
+    spec: OperatorSpec,
+    inputs: Sequence[Array],
+    attributes: Attributes,
+    cotangents: Sequence[Array | None],
+) -> Callable[[], list[Any]]:
+    """What :func:`call_once` does once its inputs are on the device, to be done as often as wanted."""
     tensors = [to_tensor(paddle, array) for array in inputs]
     _want_gradients(tensors, inputs, bool(cotangents))
     flowing = [None if item is None else to_tensor(paddle, item) for item in cotangents]
+    return partial(_call, paddle, spec, tensors, attributes, flowing)
+
+
+def _call(
+    paddle: Any, spec: OperatorSpec, tensors: Sequence[Any], attributes: Attributes, flowing: Sequence[Any]
+) -> list[Any]:
     outputs = spec.call(paddle, tensors, attributes)
     results = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     pairs = [(output, item) for output, item in zip(results, flowing, strict=False) if item is not None]

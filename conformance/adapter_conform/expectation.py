@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import ml_dtypes
+import numpy as np
+
 from adapter_conform.cases import GateFigure
 from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
 from adapter_conform.catalogue.gates import PROVING_SIZE, Expected, compare, expect, proves_nothing
-from adapter_conform.catalogue.precision import Arithmetic, is_float
+from adapter_conform.catalogue.precision import Arithmetic, is_float, numpy_dtype, unit_roundoff
 from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import make_cotangent
 from adapter_conform.execution import Run
 
 __all__ = ["Expectation"]
+
+UNKNOWN = 1e150
+"""The error of a saved output that may be finite or infinite: whatever comes of it is right. Finite itself, since an
+infinite limit is a fault of an oracle."""
 
 
 class Expectation:
@@ -74,11 +81,12 @@ class Expectation:
     def vacuous(self, cotangents: Sequence[Array | None]) -> str:
         """Why results that meet this expectation would prove nothing; empty when one of them says something.
 
-        Copies and choices are exact, so that zeros are as good as any other value there. Where the call's own
-        attributes make the operator the identity, nothing but a copy is right."""
+        Copies and choices are exact, so that zeros are as good as any other value there. Where the call makes
+        the operator the identity, nothing but a copy is right."""
         if self.spec.kind in (Kind.EXACT, Kind.RANDOM):
             return ""
-        copies = [] if self.spec.identity(self.attributes) else self.inputs
+        identity = self.spec.identity(self.attributes, [array.shape for array in self.inputs])
+        copies = [] if identity else self.inputs
         reasons = [proves_nothing(item, copies) for item in self.expected]
         sizes = [item.value.size for item in self.expected]
         if max(sizes, default=0) < PROVING_SIZE or not all(reasons):
@@ -123,11 +131,20 @@ class Expectation:
 
     @staticmethod
     def _as_saved(result: Operand, model: Arithmetic) -> Operand:
-        """An output as the backward kernel finds it: rounded to storage."""
+        """An output as the backward kernel finds it: rounded to storage, and infinite beyond its largest number."""
         if not isinstance(result, Tracked):
             return result
         stored = result.stored()
-        return Tracked(stored.value, model, stored.error)
+        largest = float(ml_dtypes.finfo(numpy_dtype(model.storage)).max)
+        error = np.zeros(stored.shape) if stored.error is None else stored.error
+        with np.errstate(invalid="ignore"):
+            size = np.abs(stored.value)
+            beyond = np.isfinite(size) & (size - error > largest * (1 + unit_roundoff(model.storage)))
+            either = np.isfinite(size) & (size + error > largest) & ~beyond
+        if not beyond.any() and not either.any():
+            return Tracked(stored.value, model, stored.error)
+        value = np.where(beyond, np.copysign(np.inf, stored.value), stored.value)
+        return Tracked(value, model, np.where(beyond, 0.0, np.where(either, UNKNOWN, error)))
 
 
 def _accumulator(declared: Mapping[tuple[str, str], str], kernels: Sequence[Kernel]) -> str | None:

@@ -14,7 +14,7 @@ from adapter_conform.catalogue.gates import same_bits
 from adapter_conform.catalogue.spec import Attributes, Kernel, OperatorSpec
 from adapter_conform.concurrency import over_streams, over_threads
 from adapter_conform.declarations import absence, declared_kernels, disbelieved_refusals
-from adapter_conform.execution import Run, call_once, execute, repeat
+from adapter_conform.execution import Run, execute, prepared_call, repeat
 from adapter_conform.expectation import Expectation
 from adapter_conform.further import ONCE, Further
 from adapter_conform.leaks import leak_figures
@@ -77,8 +77,8 @@ def judge_call(
             again = repeat(session, spec, inputs, attributes, cotangents, further.repeats)
             figures.append(_repeated(run, again, further.repeats))
         if further.leak:
-            call = partial(call_once, session.paddle, spec, inputs, attributes, cotangents)
-            figures += leak_figures(session, call, further.leak)
+            prepare = partial(prepared_call, session.paddle, spec, inputs, attributes, cotangents)
+            figures += leak_figures(session, prepare, further.leak)
         figures += _with_other_inputs(session, spec, dtype, further)
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         return _raised(session, error, [*required, *(required_backward or ())])

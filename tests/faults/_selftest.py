@@ -24,6 +24,8 @@ SAMPLE = (
     "one_call_in_twenty",
     "crash",
     "hang",
+    "kept_scratch",
+    "shared_scratch",
     "silent_fallback",
     "widened_inside",
     "wait_for_event_does_nothing",

@@ -349,7 +349,12 @@ def _extreme(choose: Callable[..., Any], left: Operand, right: Operand) -> Opera
         return choose(left, right)
     other = left.lift(right)
     value = choose(left.value, other.value)
-    errors = [np.broadcast_to(error, value.shape) for error in (left.error, other.error) if error is not None]
+    # an infinite operand that was not chosen has no bearing on the one that was
+    errors = [
+        np.where(np.isinf(operand.value) & np.isfinite(value), 0.0, operand.error)
+        for operand in (left, other)
+        if operand.error is not None
+    ]
     return Tracked(value, left.arithmetic, np.maximum.reduce(errors) if errors else None)
 
 

@@ -115,7 +115,7 @@ register(
             _case("ijk->j", {"i": 3, "j": 4, "k": 5}),
             _case("ij->ji", {"i": 1, "j": 1}),
         ],
-        offered=("float64",),
+        offered=("float64", "float16", "bfloat16"),
         aliases=("paddle.einsum",),
     )
 )

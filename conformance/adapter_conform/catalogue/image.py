@@ -176,7 +176,7 @@ for _name, _depthwise, _corners in (
             kind=Kind.GEMM,
             examples=lambda dtype, depthwise=_depthwise: _conv_examples(depthwise),  # type: ignore[misc]
             corners=lambda dtype, corners=_corners: list(corners),  # type: ignore[misc]
-            offered=("float64",),
+            offered=("float64", "float16", "bfloat16"),
             aliases=("paddle.nn.functional.conv2d", "paddle.nn.Conv2D"),
         )
     )
@@ -246,7 +246,7 @@ register(
             _norm_case(1, 1, 3, [7, 2]),
             _norm_case(2, 8, 4, [16, 16]),
         ],
-        offered=("float64",),
+        offered=("float64", "float16", "bfloat16"),
         aliases=("paddle.nn.functional.group_norm", "paddle.nn.GroupNorm"),
     )
 )
@@ -276,7 +276,7 @@ movement(
     ),
     _pad,
     dtypes=("float32",),
-    offered=("float64",),
+    offered=("float64", "float16", "bfloat16"),
     examples=lambda dtype: st.builds(
         _pad_case,
         st.lists(st.integers(2, 5), min_size=5, max_size=5),

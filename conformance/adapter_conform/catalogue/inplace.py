@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,65 @@ from adapter_conform.catalogue.values import describe, tensor
 __all__: list[str] = []
 
 
-def _pairs(dtype: str) -> st.SearchStrategy[Description]:
-    return st.builds(lambda shape: describe(tensor(shape), tensor(shape)), shapes())
+LAYOUTS = ("fenced", "misaligned", "transposed", "sliced")
+"""Of what is written to, too: Paddle then computes in a dense tensor and copies it to where it belongs."""
 
 
-def _pair_corners(dtype: str) -> list[Description]:
-    return [describe(tensor(shape), tensor(shape)) for shape in SHAPES if 0 not in shape]
-
-
-register(
-    OperatorSpec(
-        name="add_",
-        call=lambda paddle, t, a: t[0].add_(t[1]),
-        oracle=lambda x, a: [x[0] + x[1]],
-        kernels=lambda a, dtype: [Kernel(("add",), dtype)],
-        kind=Kind.ELEMENTWISE,
-        examples=_pairs,
-        corners=_pair_corners,
-        dtypes=("float32", "int64"),
-        static=False,
-        mutates=(0,),
-        aliases=("paddle.Tensor.add_",),
+def _in_place(
+    name: str,
+    kind: Kind,
+    oracle: Callable[[Any, Any], Any],
+    dtypes: tuple[str, ...] = ("float32",),
+    second: str = "normal",
+) -> None:
+    """``x.<name>_(y)`` for a y of the same shape, with values from the regime ``second``."""
+    register(
+        OperatorSpec(
+            name=f"{name}_",
+            call=lambda paddle, t, a: getattr(t[0], f"{name}_")(t[1]),
+            oracle=lambda x, a: [oracle(x[0], x[1])],
+            kernels=lambda a, dtype: [Kernel((name,), dtype)],
+            kind=kind,
+            examples=lambda dtype: st.builds(lambda shape: describe(tensor(shape), tensor(shape, second)), shapes()),
+            corners=lambda dtype: [describe(tensor(s), tensor(s, second)) for s in SHAPES if 0 not in s],
+            dtypes=dtypes,
+            static=False,
+            mutates=(0,),
+            layouts=LAYOUTS,
+            aliases=(f"paddle.Tensor.{name}_",),
+        )
     )
-)
+
+
+_in_place("add", Kind.ELEMENTWISE, lambda x, y: x + y, ("float32", "int64"))
+_in_place("subtract", Kind.ELEMENTWISE, lambda x, y: x - y, ("float32", "int64"))
+_in_place("multiply", Kind.ELEMENTWISE, lambda x, y: x * y, ("float32", "int64"))
+_in_place("divide", Kind.ELEMENTWISE, lambda x, y: x / y, second="nonzero")
+
+
+def _alone_in_place(name: str, kind: Kind, oracle: Callable[[Any], Any], regime: str = "normal") -> None:
+    """``x.<name>_()``"""
+    register(
+        OperatorSpec(
+            name=f"{name}_",
+            call=lambda paddle, t, a: getattr(t[0], f"{name}_")(),
+            oracle=lambda x, a: [oracle(x[0])],
+            kernels=lambda a, dtype: [Kernel((name,), dtype)],
+            kind=kind,
+            examples=lambda dtype: st.builds(lambda shape: describe(tensor(shape, regime)), shapes()),
+            corners=lambda dtype: [describe(tensor(shape, regime)) for shape in SHAPES if 0 not in shape],
+            static=False,
+            mutates=(0,),
+            layouts=LAYOUTS,
+            aliases=(f"paddle.Tensor.{name}_",),
+        )
+    )
+
+
+_alone_in_place("exp", Kind.ELEMENTWISE, b.exp)
+_alone_in_place("tanh", Kind.ELEMENTWISE, b.tanh)
+_alone_in_place("sqrt", Kind.ELEMENTWISE, b.root, "positive")
+_alone_in_place("floor", Kind.EXACT, lambda x: b.move(np.floor, x))
 
 register(
     OperatorSpec(
@@ -56,6 +92,7 @@ register(
         ],
         static=False,
         mutates=(0,),
+        layouts=LAYOUTS,
         aliases=("paddle.Tensor.scale_",),
     )
 )
@@ -80,6 +117,7 @@ register(
         dtypes=("float32", "int64", "int32", "bool"),
         static=False,
         mutates=(0,),
+        layouts=LAYOUTS,
         aliases=("paddle.Tensor.fill_", "paddle.Tensor.zero_"),
     )
 )

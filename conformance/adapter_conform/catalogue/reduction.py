@@ -103,10 +103,15 @@ def _reducer(
             kind=kind,
             examples=lambda dtype: _folding(regimes, probes, False),
             corners=_corners(regimes, probes, empty),
+            identity=_nothing_reduced,
             aliases=(f"paddle.{name}", f"paddle.Tensor.{name}"),
             **extra,
         )
     )
+
+
+def _nothing_reduced(a: Attributes, shapes: Sequence[tuple[int, ...]]) -> bool:
+    return all(shapes[0][axis] == 1 for axis in axes_of(a, len(shapes[0])))
 
 
 def _spread(x: Operand, d: Operand) -> Operand:

@@ -86,7 +86,7 @@ register(
             _cumprod_case((2, 40), 1),
         ],
         dtypes=("float32", "int64"),
-        offered=("float64",),
+        offered=("float64", "float16", "bfloat16"),
         aliases=("paddle.cumprod",),
     )
 )
@@ -122,7 +122,7 @@ register(
         corners=lambda dtype: [
             _linspace_case(*case) for case in ((0.0, 1.0, 11), (5.0, -3.0, 8), (2.0, 9.0, 1), (0.0, 999.0, 1000))
         ],
-        offered=("float64",),
+        offered=("float64", "float16", "bfloat16"),
         aliases=("paddle.linspace",),
     )
 )
@@ -201,7 +201,7 @@ register(
             _put_case((16, 60), 4, 1, "add"),
         ],
         dtypes=("float32", "int64"),
-        offered=("float64",),
+        offered=("float64", "float16", "bfloat16"),
         aliases=("paddle.put_along_axis",),
     )
 )
@@ -223,7 +223,7 @@ register(
         ),
         corners=lambda dtype: [describe(tensor(shape)) for shape in ((3, 5), (2, 0), (1,), (2, 1, 3, 1))],
         dtypes=("float32", "int64"),
-        offered=("float64",),
+        offered=("float64", "float16", "bfloat16"),
         aliases=("paddle.shape",),
     )
 )

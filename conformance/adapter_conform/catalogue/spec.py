@@ -114,9 +114,9 @@ class OperatorSpec:
     """Whether the regimes of :data:`adapter_conform.catalogue.draw.STRESS` take the place of plain inputs."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Stress regimes that are not drawn, each with the reason."""
-    identity: Callable[[Attributes], bool] = lambda _: False
-    """Whether the attributes make the operator the identity, as a factor of 1 does: there a copy of the input is the
-    only right result, and no sign that nothing was computed."""
+    identity: Callable[[Attributes, Sequence[tuple[int, ...]]], bool] = lambda attributes, shapes: False
+    """Whether attributes and shapes of inputs make the operator the identity, as a factor of 1 or the mean over axes of
+    length 1 do: there a copy of the input is the only right result, and no sign that nothing was computed."""
     aliases: tuple[str, ...] = field(default=())
     """Public Paddle APIs that this entry answers for, for reports."""
 

@@ -183,7 +183,7 @@ def spec_of(line: Line) -> OperatorSpec:
         mutates=() if api.mutates is None else (0,),
         aliases=(line.call.api,),
         result_dtypes=None if stated is None else lambda _attributes, _dtype: stated,
-        identity=lambda _: api.identity(line.arguments),
+        identity=lambda _attributes, _shapes: api.identity(line.arguments),
     )
 
 

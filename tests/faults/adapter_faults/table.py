@@ -24,6 +24,7 @@ FAMILIES = (
     "quantized",
     "optimizers",
     "execution",
+    "slowly",
     "runtime",
 )
 
