@@ -26,19 +26,19 @@ __all__ = ["LIMITS", "ROUNDS", "leak_figures", "smallest_growth"]
 ROUNDS = 12
 """At most, and the first does not count."""
 
-LIMITS = {"tensors": 0.0, "device": 0.0, "malloc": 64.0, "resident": 256.0, "handles": 0.0}
+LIMITS = {"tensors": 0.0, "device": 0.0, "malloc": 64.0, "resident": 4096.0, "handles": 0.0}
 """Growth for each call: bytes that Paddle counts as held by tensors on the card, bytes that the device has handed out,
-bytes in use by malloc (0 where the C library does not tell), bytes of the process's anonymous memory, and its open
-files and threads. Other threads of the process use the host's memory too, so a little is allowed there; and anonymous memory
-grows no sooner than what malloc had in reserve is used up."""
+bytes in use by malloc (0 where the C library does not tell), bytes of anonymous memory of the process, for what is
+mapped past malloc, and its open files and threads. Host memory is used by other threads too, so malloc is allowed a
+little. What is mapped comes in pages, so a page is allowed: calls that make tensors of arrays cost, in Paddle 3.3.1, 112
+bytes of Python's own memory for each, on any device."""
 
 
 def leak_figures(session: Session, prepare: Callable[[], Callable[[], object]], calls: int) -> list[GateFigure]:
     """Makes rounds of ``calls`` calls and says how much each measure grew.
 
     Args:
-        prepare: puts the inputs on the device and returns the call to be made again and again. It is called once a
-            round: each tensor that Paddle 3.3.1 makes of an array costs the host 112 bytes for good, on any device.
+        prepare: puts the inputs on the device and returns the call to be made again and again; called once a round.
 
     Raises:
         Exception: whatever ``prepare`` and the call raise.

@@ -107,8 +107,8 @@ class Growing:
         if self.measure == "malloc":
             self.kept.append(bytearray(b"\1" * 32768))
         elif self.measure == "resident":
-            self.kept.append(mmap.mmap(-1, 65536, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-            self.kept[-1].write(b"\1" * 65536)
+            self.kept.append(mmap.mmap(-1, 131072, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            self.kept[-1].write(b"\1" * 131072)
         elif self.measure == "handles":
             self.kept.append(os.open(os.devnull, os.O_RDONLY))
         elif self.measure:
