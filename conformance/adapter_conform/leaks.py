@@ -30,8 +30,8 @@ LIMITS = {"tensors": 0.0, "device": 0.0, "malloc": 64.0, "resident": 4096.0, "ha
 """Growth for each call: bytes that Paddle counts as held by tensors on the card, bytes that the device has handed out,
 bytes in use by malloc (0 where the C library does not tell), bytes of anonymous memory of the process, for what is
 mapped past malloc, and its open files and threads. Host memory is used by other threads too, so malloc is allowed a
-little. What is mapped comes in pages, so a page is allowed: calls that make tensors of arrays cost, in Paddle 3.3.1, 112
-bytes of Python's own memory for each, on any device."""
+little. What is mapped comes in pages, so a page is allowed: calls that make tensors of arrays cost, in Paddle 3.3.1,
+112 bytes of Python's own memory for each, on any device."""
 
 
 def leak_figures(session: Session, prepare: Callable[[], Callable[[], object]], calls: int) -> list[GateFigure]:

@@ -1,4 +1,4 @@
-"""A script under descent: one forward and backward pass of a small model on whatever device it asks for."""
+"""A script under descent: one training step of a small model on whatever device it asks for."""
 
 import numpy as np
 import paddle
@@ -12,3 +12,4 @@ x = paddle.to_tensor(np.random.default_rng(0).standard_normal((12, 16)).astype("
 probabilities = paddle.nn.functional.softmax(model(x), axis=-1)
 loss = paddle.log(probabilities + 1e-6).mean()
 loss.backward()
+paddle.optimizer.AdamW(learning_rate=0.01, parameters=model.parameters()).step()

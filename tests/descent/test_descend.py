@@ -44,7 +44,7 @@ def planted(tmp_path: Path, tool: Path, fault: str, *arguments: str) -> dict[str
 def test_a_healthy_device_gives_no_finding(tmp_path: Path) -> None:
     done, story = descend(tmp_path, "--", str(SCRIPT))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert story["examined"] >= 6
+    assert story["examined"] >= 6 + 6, "six parameters take a step each"
     assert story["backward_examined"] >= 5
     assert story["finding"] is None
     assert any(reason.startswith("random") for reason in story["unexamined"])
@@ -76,6 +76,12 @@ def test_a_wrong_gradient_is_named_with_a_repro_that_runs_alone(tmp_path: Path, 
     done = subprocess.run([sys.executable, found["repro"]], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "largest error" in done.stdout
+
+
+def test_a_wrong_step_of_the_optimizer_is_named(tmp_path: Path, fault_tool: Path) -> None:
+    found = planted(tmp_path, fault_tool, "sign:adamw/float32", "--no-backward", "--", str(SCRIPT))
+    assert found["call"].startswith("paddle._C_ops.adamw_(")
+    assert found["kernels"] == {"adamw/float32": 1}
 
 
 def test_a_device_that_dies_leaves_the_call_behind(tmp_path: Path, fault_tool: Path) -> None:

@@ -31,7 +31,7 @@ Examples:
 The model runs on the CPU. Each call that it makes is also made on the device, with the inputs that the CPU has at that
 place: what an operator is fed is right, so that the first one out of its bound is itself at fault and not one before
 it. A script stays on the CPU whatever device it chooses; calls of to_static programs are seen by their operators in
-eager mode only, and optimizers are not examined.
+eager mode only.
 
 \b
 Exit codes:

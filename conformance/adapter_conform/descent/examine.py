@@ -1,9 +1,9 @@
 """One call of the reference run, done again on the device with the reference's own inputs, and judged.
 
-Forward results are held against the oracle's derived bound wherever replay knows the API. Gradients, and results that
-it does not know, are held against the reference in float64: the device may be off by ten times what the reference is
-off in float32 (the limit of Ascend msprobe's dual benchmark on the largest error), and no less than by eight units of
-the largest element.
+Forward results are held against the oracle's derived bound wherever replay knows the API. Gradients, steps of
+optimizers, and results that it does not know, are held against the reference in float64: the device may be off by ten
+times what the reference is off in float32 (the limit of Ascend msprobe's dual benchmark on the largest error), and no
+less than by eight units of the largest element.
 """
 
 from __future__ import annotations
