@@ -36,7 +36,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Corpus:
-    """``training`` and ``validation`` give inputs and labels, int64 [batches, rows, length]; ignored labels are -100."""
+    """``training`` and ``validation`` give inputs and labels, int64 [batches, rows, length]."""
 
     training: Callable[[Recipe], tuple[Tokens, Tokens]]
     validation: Callable[[Recipe], tuple[Tokens, Tokens]]
@@ -74,7 +74,8 @@ def _instructions(rewrite: Rewrite, rows: int, seed: int) -> Tokens:
     symbols = np.random.RandomState(seed).randint(_FIRST, _FIRST + _SYMBOLS, (rows, _WORD))
     column = np.ones((rows, 1), dtype=np.int64)
     parts = (column * _BEGIN, symbols, column * _SEPARATOR, rewrite(symbols), column * _END)
-    return np.concatenate(parts, axis=1).astype(np.int64)
+    rows_of_tokens: Tokens = np.concatenate(parts, axis=1).astype(np.int64)
+    return rows_of_tokens
 
 
 def _supervised(rewrite: Rewrite, recipe: Recipe, batches: int, seed: int) -> tuple[Tokens, Tokens]:

@@ -1,8 +1,8 @@
 """The models that the standard names: their true configurations, and proxies of the same architecture.
 
 Settings have Hugging Face's names. Sources of the true ones: the ``config.json`` of the published models; GPT-3 from
-Brown et al., Language Models are Few-Shot Learners, table 2.1. A proxy keeps what makes the architecture: grouped heads,
-biases, experts, rotary base, normalisation.
+Brown et al., Language Models are Few-Shot Learners, table 2.1. A proxy keeps what makes the architecture: grouped
+heads, biases, experts, rotary base, normalisation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One thing that certification does: a task on a model, with everything that has to be equal on device and reference."""
+"""One thing that certification does: a task on a model, with all that has to be equal on device and reference."""
 
 from __future__ import annotations
 
