@@ -126,11 +126,13 @@
     for (const old of list.querySelectorAll(".target")) old.classList.remove("target");
     node.classList.add("target");
     toggle(node, item, true);
+    node.firstChild.focus({ preventScroll: true });
     node.scrollIntoView({ block: "center" });
   }
 
   function toCases() {
     refresh();
+    byId("all").focus({ preventScroll: true }); // the next Tab reaches the filters
     byId("all").scrollIntoView();
   }
 
