@@ -31,8 +31,10 @@ def headers(folder: str) -> str:
 def fields(place: str) -> str:
     """Fields of a class, ``module:Class``, with types and the docstrings below them; members of an Enum with values."""
     module, name = place.split(":")
-    rows = [f"| `{field}` | {kind} | {text} |" for field, kind, text in _members(_class(module, name))]
-    return "\n".join(["| | | |", "|---|---|---|", *rows])
+    found = _class(module, name)
+    is_enum = any("Enum" in ast.unparse(base) for base in found.bases)
+    rows = [f"| `{field}` | {kind} | {text} |" for field, kind, text in _members(found)]
+    return "\n".join([f"| Name | {'Value' if is_enum else 'Type'} | |", "|---|---|---|", *rows])
 
 
 def _class(module: str, name: str) -> ast.ClassDef:

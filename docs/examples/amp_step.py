@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-import adapter_sdk
+import adapter_sdk.compat
 
 # [mount]
 plugin = adapter_sdk.mount("refchip")  # before the first `import paddle`

@@ -6,6 +6,7 @@ so that a run of 20,000 cases stays small and quick to open.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -168,7 +169,9 @@ def _template() -> jinja2.Template:
     environment.filters["abbreviated"] = abbreviated
     environment.filters["ratio"] = error_ratio
     environment.filters["figure"] = lambda value: f"{value:.4g}"
+    environment.filters["limit"] = lambda limit: "none" if limit == math.inf else f"{limit:.4g}"
     environment.filters["duration"] = duration
+    environment.globals["infinite"] = math.inf
     environment.filters["breakable"] = _breakable
     return environment.get_template("report.html.j2")
 
