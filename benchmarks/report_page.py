@@ -16,8 +16,8 @@ from pathlib import Path
 from adapter_conform.report import render_html
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
-from _chromium import chromium  # noqa: E402
-from _sample import sample_result  # noqa: E402
+from _chromium import chromium
+from _sample import sample_result
 
 _RUNS = 11
 _CASES = (1000, 5000, 20000)

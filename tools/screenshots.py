@@ -38,14 +38,14 @@ def report(out: Path, options: tuple[str, ...], environment: dict[str, str], exp
 
 
 def picture(browser: Browser, address: str, path: Path, *, size: tuple[int, int], dark: bool, show: str) -> None:
-    """Takes a picture of what ``show``, a selector, scrolls to; a selector of a button presses it first."""
+    """Takes a picture of the page, scrolled to what the selector ``show`` names, if it is not empty."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light", device_scale_factor=1
     )
     page = context.new_page()
     page.goto(address)
     if show:
-        page.locator(show).first.evaluate("node => { if (node.tagName === 'BUTTON') node.click(); node.scrollIntoView() }")
+        page.locator(show).first.evaluate("node => node.scrollIntoView()")
     page.screenshot(path=path)
     context.close()
     _reduce(path)

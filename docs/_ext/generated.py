@@ -56,8 +56,10 @@ def _members(found: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
 
 
 def _docstring(node: ast.AST | None) -> str:
-    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return " ".join(inspect.cleandoc(node.value.value).split()).replace("``", "`").replace("|", "\\|") if is_text else ""
+    if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)):
+        return ""
+    words = " ".join(inspect.cleandoc(node.value.value).split())
+    return words.replace("``", "`").replace("|", "\\|")
 
 
 def summary() -> str:
@@ -77,8 +79,11 @@ def _shape(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(item, dict) and item:
             yield from _shape(item, f"{name}.")
         else:
-            yield name, {dict: "object", list: "array", str: "string", bool: "true or false"}.get(
-                type(item), "null or string" if item is None else "number"
+            yield (
+                name,
+                {dict: "object", list: "array", str: "string", bool: "true or false"}.get(
+                    type(item), "null or string" if item is None else "number"
+                ),
             )
 
 

@@ -16,7 +16,14 @@ from tree_sitter import Language, Node, Parser
 __all__ = ["header_page"]
 
 _PARSER = Parser(Language(tree_sitter_cpp.language()))
-_OPEN = {"translation_unit", "namespace_definition", "linkage_specification", "declaration_list", "preproc_ifdef", "preproc_if"}
+_OPEN = {
+    "declaration_list",
+    "linkage_specification",
+    "namespace_definition",
+    "preproc_if",
+    "preproc_ifdef",
+    "translation_unit",
+}
 """What holds declarations that are shown one by one."""
 _DECLARATIONS = {
     "alias_declaration",
@@ -66,30 +73,37 @@ def _public(node: Node) -> Iterator[tuple[list[str], Node]]:
         if child.type in _OPEN:
             if _field(child, "name") != "detail":
                 yield from _public(child)
-        elif (child.type in _MACROS and documented) or (child.type in _DECLARATIONS and not _forward(child)):
+        elif (child.type in _MACROS and documented) or (child.type in _DECLARATIONS and not _elsewhere(child)):
             yield documented, child
         comment, below = [], -1
 
 
-def _forward(node: Node) -> bool:
-    """Whether a type is only announced."""
-    return node.type in ("class_specifier", "struct_specifier") and node.child_by_field_name("body") is None
+def _elsewhere(node: Node) -> bool:
+    """Whether it is a type that is only announced, or the definition of a function that is declared elsewhere."""
+    if node.type in ("class_specifier", "struct_specifier"):
+        return node.child_by_field_name("body") is None
+    return node.type == "function_definition" and "::" in _name_of(node)
 
 
 def _name_of(node: Node) -> str:
-    """What a declaration declares."""
-    while node.type in ("template_declaration", "type_definition", "field_declaration", "declaration", "init_declarator") or (
-        "declarator" in node.type or node.type == "function_definition"
-    ):
+    """What a declaration declares: the name at the end of its declarators."""
+    while not (name := _field(node, "name")):
         inner = node.child_by_field_name("declarator")
-        if node.type == "template_declaration":
+        if node.type == "template_declaration" or (inner is None and node.type.endswith("_declarator")):
             inner = node.named_children[-1]
         if inner is None:
-            inner = node.child_by_field_name("type") if node.named_child_count else None
-            if node.type == "reference_declarator" or inner is None:
-                inner = node.named_children[-1]
+            inner = node.child_by_field_name("type")  # a type without a declarator: struct x { ... };
+        if inner is None:
+            return _text(node) if node.type != "enum_specifier" else _first_of(node)
         node = inner
-    return _field(node, "name") or _text(node)
+    return name
+
+
+def _first_of(enumeration: Node) -> str:
+    """What an enumeration without a name goes by."""
+    body = enumeration.child_by_field_name("body")
+    assert body is not None
+    return f"{_field(body.named_children[0], 'name')}, ..."
 
 
 def _field(node: Node, field: str) -> str:
@@ -104,7 +118,9 @@ def _text(node: Node) -> str:
 
 def _code(node: Node, source: bytes) -> str:
     """The declaration without what is nobody's business but its own."""
-    if node.type in _MACROS:
+    if node.type == "preproc_def":
+        return _text(node).strip()
+    if node.type == "preproc_function_def":
         return f"#define {_field(node, 'name')}{_field(node, 'parameters')}"
     pieces, at = [], node.start_byte
     for start, end, instead in sorted(_cuts(node)):
@@ -140,8 +156,8 @@ def _prose(comment: list[str]) -> str:
     """Comment lines as Markdown; those that are indented are code."""
     lines: list[str] = []
     code = False
-    for raw in comment:
-        line = re.sub(r"^// ?|^/\*+ ?| ?\*/$", "", raw)
+    for raw in "\n".join(comment).splitlines():
+        line = re.sub(r"^// ?|^\s*/?\*+/? ?| ?\*/$", "", raw)
         indented = line.startswith("  ")
         if indented != code:
             lines += ["```cpp" if indented else "```", ""] if not indented else ["", "```cpp"]
@@ -152,4 +168,5 @@ def _prose(comment: list[str]) -> str:
 
 def _escaped(line: str) -> str:
     parts = line.split("`")
-    return "`".join(re.sub(r"([*_<>\[\]|])", r"\\\1", part) if index % 2 == 0 else part for index, part in enumerate(parts))
+    parts[::2] = [re.sub(r"([*_<>\[\]|])", r"\\\1", part) for part in parts[::2]]  # what is not between backquotes
+    return "`".join(parts)

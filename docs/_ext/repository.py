@@ -1,7 +1,7 @@
 """Links of pages to the repository: files become downloads (MyST does that by itself), folders plain names.
 
-The same Markdown is read on a code host, where ``[fused](../csrc/kernels)`` opens the folder. What does not exist stays a
-warning, and so an error.
+The same Markdown is read on a code host, where ``[fused](../csrc/kernels)`` opens the folder. What does not exist stays
+a warning, and so an error.
 """
 
 from __future__ import annotations

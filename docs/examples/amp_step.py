@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 
+# [mount]
 import adapter_sdk.compat
 
-# [mount]
 plugin = adapter_sdk.mount("refchip")  # before the first `import paddle`
-import paddle  # noqa: E402
+import paddle
 
 adapter_sdk.compat.apply(plugin)  # mends the places where Paddle asks for the device's name
 paddle.set_flags({"FLAGS_enable_api_kernel_fallback": False})

@@ -18,7 +18,7 @@ _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chr
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser of ADAPTER_CHROMIUM, or the first one on PATH. Skips without one, except in CI, which has to have it."""
+    """The browser of ADAPTER_CHROMIUM, or the first on PATH. Skips without one, except in CI, which has to have it."""
     path = os.environ.get("ADAPTER_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     try:
         from playwright.sync_api import sync_playwright
@@ -61,8 +61,9 @@ CONTRASTS = """() => {
     for (let at = node; at; at = at.parentElement) layers.push(rgba(getComputedStyle(at).backgroundColor));
     return layers.reverse().reduce((under, layer) => over(layer, under), [255, 255, 255]);
   };
+  const linear = (part) => (part <= 0.04045 * 255 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4);
   const luminance = (colour) => {
-    const [r, g, b] = colour.map((part) => part / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    const [r, g, b] = colour.map(linear);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const found = {};
@@ -76,7 +77,8 @@ CONTRASTS = """() => {
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && parseInt(style.fontWeight) >= 700);
     const ratio = (light + 0.05) / (dark + 0.05);
-    if (ratio < (large ? 3 : 4.5)) found[node.tagName + "." + (node.getAttribute("class") || "")] = [ratio, words[0].data.trim()];
+    const name = node.tagName + "." + (node.getAttribute("class") || "");
+    if (ratio < (large ? 3 : 4.5)) found[name] = [ratio, words[0].data.trim()];
   }
   return found;
 }"""
@@ -87,10 +89,11 @@ OVERLAPS = """() => {
   for (const chart of document.querySelectorAll("figure.curves svg, .chart > svg")) {
     const texts = [...chart.querySelectorAll("text")].filter((text) => text.closest("[role=img]") === chart);
     const boxes = texts.map((text) => [text.textContent.trim(), text.getBoundingClientRect()]);
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom;
     boxes.forEach(([one, a], index) => boxes.slice(index + 1).forEach(([other, b]) => {
-      if (a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom) found.push([one, other]);
+      if (meet(a, b)) found.push([one, other]);
     }));
-    for (const [words, box] of boxes) if (box.left < 0 || box.right > innerWidth) found.push([words, "the window's edge"]);
+    for (const [words, box] of boxes) if (box.left < 0 || box.right > innerWidth) found.push([words, "the edge"]);
   }
   return found;
 }"""
@@ -103,7 +106,8 @@ def focused(page: Any) -> dict[str, Any]:
         """() => {
           const node = document.activeElement, style = getComputedStyle(node), box = node.getBoundingClientRect();
           return {
-            at: [...document.querySelectorAll("*")].indexOf(node), tag: node.tagName, id: node.id, text: node.textContent.trim(),
+            at: [...document.querySelectorAll("*")].indexOf(node),
+            tag: node.tagName, id: node.id, text: node.textContent.trim(),
             outline: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth),
             inside: box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight,
           };

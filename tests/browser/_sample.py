@@ -1,4 +1,4 @@
-"""A run of 5,000 cases as it could have been: every state, failures with figures, training, kernels that Paddle refused.
+"""A run of 5,000 cases as it could have been: every state, failures with figures, training, refused kernels.
 
 The numbers are drawn, seeded; what is judged with them is the page, not a device.
 """
@@ -15,14 +15,17 @@ from adapter_conform.report import RunResult
 from adapter_conform.states import State
 
 OPTIONS = RunOptions("mychip", ("runtime", "ops", "training"), "standard", 0, Path("out"))
-OPERATORS = """abs add add_n argmax arange assign batch_norm bmm cast clip concat conv2d cos cross_entropy_with_softmax
-cumsum depthwise_conv2d divide dropout einsum elementwise_pow embedding equal erf exp expand flash_attn flip floor full
-fused_rotary_position_embedding gather gather_nd gelu greater_than group_norm index_elementwise_get isfinite layer_norm
-leaky_relu linspace log log_softmax logical_and logsumexp masked_select matmul max maximum mean memory_efficient_attention
-min minimum multiply nll_loss nonzero one_hot p_norm pad pool2d pow prod put_along_axis reciprocal relu remainder repeat
-rms_norm roll rsqrt scale scatter scatter_nd_add sigmoid sign silu sin slice softmax split sqrt square stack subtract sum
-swiglu take_along_axis tanh tile top_p_sampling topk transpose tril_triu uniform unique variable_length_attention
-weight_only_linear where""".split()
+_NAMES = """
+abs add add_n argmax arange assign batch_norm bmm cast clip concat conv2d cos cross_entropy_with_softmax cumsum
+depthwise_conv2d divide dropout einsum elementwise_pow embedding equal erf exp expand flash_attn flip floor full
+fused_rotary_position_embedding gather gather_nd gelu greater_than group_norm index_elementwise_get isfinite
+layer_norm leaky_relu linspace log log_softmax logical_and logsumexp masked_select matmul max maximum mean
+memory_efficient_attention min minimum multiply nll_loss nonzero one_hot p_norm pad pool2d pow prod put_along_axis
+reciprocal relu remainder repeat rms_norm roll rsqrt scale scatter scatter_nd_add sigmoid sign silu sin slice
+softmax split sqrt square stack subtract sum swiglu take_along_axis tanh tile top_p_sampling topk transpose
+tril_triu uniform unique variable_length_attention weight_only_linear where
+"""
+OPERATORS = _NAMES.split()
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int32", "int64")
 PLUGIN = {
     "name": "mychip",

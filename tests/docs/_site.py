@@ -19,8 +19,9 @@ def build(folder: Path) -> Path:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed (extra `docs`): {', '.join(missing)}")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(folder / "trees")]
     site = folder / "site"
-    done = subprocess.run([*command, str(ROOT / "docs"), str(site)], capture_output=True, text=True, timeout=400, cwd=folder)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(folder / "trees")]
+    command += [str(ROOT / "docs"), str(site)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=folder)
     assert done.returncode == 0, done.stderr
     return site

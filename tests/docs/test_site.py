@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from _chromium import OVERFLOW, chromium
 from _site import ROOT, build
 
 HOOKS = re.findall(r"^def (adapter_\w+)\(", (ROOT / "adapter_sdk" / "hookspecs.py").read_text(), re.MULTILINE)
@@ -73,7 +74,9 @@ def test_commands_come_from_the_code(site: Path) -> None:
 
 
 def test_the_site_fetches_nothing(site: Path) -> None:
-    loaded = re.compile(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//|<link[^>]* rel="(?:stylesheet|icon|preload)"[^>]*"https?://')
+    loaded = re.compile(
+        r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//|<link[^>]* rel="(?:stylesheet|icon|preload)"[^>]*"https?://'
+    )
     pages = list(site.rglob("*.html"))
     assert len(pages) > 50
     assert not [page for page in pages if loaded.search(page.read_text(encoding="utf-8"))]
@@ -84,3 +87,15 @@ def test_folders_are_no_links(site: Path) -> None:
     for page in site.rglob("*.html"):
         for target in re.findall(r'href="([^"#?:]+)"', page.read_text(encoding="utf-8")):
             assert (page.parent / target).is_file(), f"{page.relative_to(site)}: {target}"
+
+
+def test_pages_fit_every_window(site: Path) -> None:
+    pages = ("index", "howto/packaging", "reference/cpp", "reference/results", "zh/tutorial")
+    with chromium() as browser:
+        for width in (390, 1100, 1280, 1330, 1536):
+            context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+            page = context.new_page()
+            for name in pages:
+                page.goto((site / f"{name}.html").as_uri())
+                assert page.evaluate(OVERFLOW) <= 0, (name, width)
+            context.close()
