@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from adapter_conform.bare.target import Target
 from adapter_conform.cases import Record
 from adapter_conform.errors import ConformError
 from adapter_conform.report.folder import OutputFolder
@@ -108,7 +109,7 @@ def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) ->
     _print_contradictions(console, result.contradictions)
     if result.stopped is not None:
         console.print(_shown(f"The run was stopped: {result.stopped}", style="yellow"), soft_wrap=True)
-    verdict = Text(f"{result.options.plugin}: {result.headline}", style=_STYLES[result.verdict])
+    verdict = Text(f"{Target.of(result.options.plugin).name}: {result.headline}", style=_STYLES[result.verdict])
     verdict.append(f"  ({result.executed} of {len(result.records)} planned cases executed", style="not bold")
     if len(result.records) < result.available:
         verdict.append(f" of {result.available} in these suites", style="not bold")
