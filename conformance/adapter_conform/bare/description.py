@@ -153,15 +153,13 @@ def _all_types(library: Path) -> dict[str, Any]:
     from adapter_sdk.mounting import show_only
 
     show_only(library)
-    import paddle
-
+    try:
+        import paddle
+    except ValueError as error:  # Paddle's own word for a library that the loader refuses
+        return {"reason": " ".join(str(error).split()), "types": {}}
     offered = list(paddle.device.get_all_custom_device_type())
     reason = "" if offered else _why_nothing(library)
-    return {
-        "paddle": str(paddle.version.full_version),
-        "reason": reason,
-        "types": {kind: asdict(describe(paddle, kind)) for kind in offered},
-    }
+    return {"reason": reason, "types": {kind: asdict(describe(paddle, kind)) for kind in offered}}
 
 
 def _why_nothing(library: Path) -> str:

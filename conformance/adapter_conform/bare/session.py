@@ -9,6 +9,7 @@ from adapter_conform.bare.target import Target
 from adapter_conform.errors import ConformError
 from adapter_conform.reference import named_pack
 from adapter_conform.session import Session
+from adapter_sdk import compat
 from adapter_sdk.mounting import show_only
 
 __all__ = ["open_bare_session"]
@@ -17,7 +18,8 @@ __all__ = ["open_bare_session"]
 def open_bare_session(target: Target, seed: int, card: int) -> Session:
     """Shows Paddle the device's library alone, turns CPU fallback off, and puts counters in front of its kernels.
 
-    Nothing of Paddle is mended for the device, as it is for plugins: it is judged as its users find it.
+    The device stays as it is. Of Paddle's own Python the same is mended as for plugins (:mod:`adapter_sdk.compat`), since
+    what Paddle withholds from devices that it does not know by name is no fault of theirs.
 
     Raises:
         ConformError: Paddle does not offer the device, or the counters cannot be put in place.
@@ -31,6 +33,7 @@ def open_bare_session(target: Target, seed: int, card: int) -> Session:
     description = describe(paddle, target.name)
     plugin = of_description(target, description)
     library = BareLibrary(target.library, description)
+    compat.apply(plugin)
     paddle.set_flags({"FLAGS_enable_api_kernel_fallback": False})
     device = f"{target.name}:{card}"
     paddle.set_device(device)
