@@ -70,7 +70,8 @@ def test_a_library_for_another_machine(
     data[18:20] = b"\xb7\x00"  # e_machine: aarch64
     file.write_bytes(data)
     assert main(["doctor"]) == 1
-    line = finding(capsys.readouterr().out, "was built for aarch64")
+    line = finding(capsys.readouterr().out, "error library")
+    assert "was built for aarch64" in line
     assert "remedy: delete it, or use the wheel for x86_64" in line
 
 
