@@ -19,6 +19,7 @@ from adapter_conform.errors import ConformError
 from adapter_conform.report.folder import OutputFolder
 from adapter_conform.report.junit import describe_figure
 from adapter_conform.report.ladder import ladder
+from adapter_conform.report.next_step import next_step
 from adapter_conform.report.summary import KernelRow, RunResult, build_summary, count_states, kernel_rows, of_suite
 from adapter_conform.states import BAD, State, Verdict
 
@@ -94,6 +95,8 @@ def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> 
 
 
 def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> None:
+    if step := next_step(result):
+        console.print(_shown(f"next: {step}"), soft_wrap=True)
     console.print(_table(result))
     _print_failures(console, [record for record in result.records if record.state in BAD], folder)
     _print_reasons(console, [record for record in result.records if record.state in (State.NOT_RUN, State.VACUOUS)])
