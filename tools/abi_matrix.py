@@ -6,7 +6,7 @@ there, and writes the table.
 The wheels are not rebuilt from release to release: that they need not be is what the matrix shows. An environment is kept
 in ``--work`` and made anew only when a wheel or a requirement changed; pip's cache is shared. A run whose wheels, release
 and options are those of an earlier one is not repeated (``--again`` repeats it). The exit code is 0 when every run came to
-the verdict that the plugin has on the newest release, or a better one; 1 when not; 2 when something cannot be installed.
+the verdict that the plugin has on the last release named, or a better one; 1 when not; 2 when something cannot be installed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import venv
@@ -133,7 +134,7 @@ def judge(run: Run, release: str, plugin: str, python: Path, again: bool, limit:
 def render(cells: Sequence[Cell], run: Run, date: str) -> str:
     """The Markdown page."""
     wheels = ", ".join(f"`{wheel.name}`" for wheel in sorted(run.wheels.glob("adapter_*.whl")))
-    words = " ".join(["adapter-conform", "--plugin", "NAME", "--profile", run.profile, *run.options])
+    words = shlex.join(["adapter-conform", "--plugin", "NAME", "--profile", run.profile, *run.options])
     lines = [
         "# The same wheels on every supported Paddle",
         "",
@@ -222,12 +223,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the page goes; none is written by default")
     parser.add_argument("--date", default="", help="to stand in the page [today]")
     parser.add_argument("--again", action="store_true", help="repeat runs that have a result")
+    parser.add_argument("--must-conform", action="store_true", help="exit with 1 unless every run is conformant")
     parser.add_argument("--limit", type=float, default=3600, metavar="S", help="seconds for a run [%(default)s]")
     given = parser.parse_args()
     if not list(given.wheels.glob("adapter_sdk-*.whl")):
         parser.error(f"--wheels: {given.wheels} holds no wheel of adapter-sdk; `make wheels` builds them")
     releases, plugins = given.releases.split(","), given.plugins.split(",")
-    run = Run(given.wheels.resolve(), given.work.resolve(), given.profile, tuple(given.options.split()), given.extras)
+    run = Run(given.wheels.resolve(), given.work.resolve(), given.profile, tuple(shlex.split(given.options)), given.extras)
     cells = []
     try:
         for release in releases:
@@ -240,8 +242,10 @@ def main() -> int:
         given.out.write_text(render(cells, run, given.date or _today()), encoding="utf-8")
         _say(f"wrote {given.out}")
     worse = _worse(cells, releases)
+    if given.must_conform:
+        worse = [cell for cell in cells if cell.verdict != _VERDICTS[0]]
     for cell in worse:
-        _say(f"{cell.plugin} on {cell.release} is {cell.verdict}, worse than on {releases[-1]}")
+        _say(f"{cell.plugin} on {cell.release} is {cell.verdict}, which it must not be; see {run.work / 'runs'}")
     return 1 if worse else 0
 
 
