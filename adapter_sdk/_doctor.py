@@ -169,7 +169,9 @@ def _libraries() -> Iterator[Check]:
             check, kind = _loading(file)
             yield check
             if kind in owners:
-                detail = f"{file}: offers the device type {kind!r}, as does {owners[kind].name}: Paddle takes one of them"
+                detail = (
+                    f"{file}: offers the device type {kind!r}, as does {owners[kind].name}: Paddle takes one of them"
+                )
                 yield Check("error", "library", detail, "uninstall, or delete, all but one")
             if kind:
                 owners.setdefault(kind, file)
@@ -201,7 +203,9 @@ def _loading(file: Path) -> tuple[Check, str]:
 
 def _load_fault(file: Path, done: subprocess.CompletedProcess[str]) -> Check:
     if done.returncode < 0:
-        detail = f"{file}: loading it ends the process: {describe_exit(done.returncode)}; so it does with `import paddle`"
+        detail = (
+            f"{file}: loading it ends the process: {describe_exit(done.returncode)}; so it does with `import paddle`"
+        )
         return Check("error", "library", detail, "delete it, and ask its vendor")
     last = (done.stderr.strip().splitlines() or [f"loading it ends the process with {done.returncode}"])[-1]
     symbol = last.rpartition("undefined symbol: ")[2] if "undefined symbol: " in last else ""
@@ -277,7 +281,9 @@ def _flags() -> Iterator[Check]:
         if value and (value.lower() not in _FALSE) == bad:
             yield Check("warn", flag, f"is {value}: {effect}", f"unset {flag}")
     if os.environ.get(_PRELOAD):
-        yield Check("warn", _PRELOAD, "is set: with a tool around the kernels no run is conformant", f"unset {_PRELOAD}")
+        yield Check(
+            "warn", _PRELOAD, "is set: with a tool around the kernels no run is conformant", f"unset {_PRELOAD}"
+        )
     if os.environ.get(_VERBOSE):
         yield Check("warn", _VERBOSE, "is set: Paddle may abort at exit", f"unset {_VERBOSE}")
 

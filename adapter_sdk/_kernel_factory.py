@@ -1,7 +1,7 @@
 """Reads phi's KernelFactory: every kernel that the imported Paddle has registered, as it prints it and in its memory.
 
-Needs ``import paddle`` first, and nothing but the standard library besides. Kinds of tensor arguments (single, optional,
-list) stand in memory alone; they are believed only where their numbers equal the printed ones.
+Needs ``import paddle`` first, and nothing but the standard library besides. Kinds of tensor arguments (single,
+optional, list) stand in memory alone; they are believed only where their numbers equal the printed ones.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@ there, and writes the table.
 
     python tools/abi_matrix.py --wheels dist [--releases 3.0.0,3.3.1] [--out docs/abi-matrix.md]
 
-The wheels are not rebuilt from release to release: that they need not be is what the matrix shows. An environment is kept
-in ``--work`` and made anew only when a wheel or a requirement changed; pip's cache is shared. A run whose wheels, release
-and options are those of an earlier one is not repeated (``--again`` repeats it). The exit code is 0 when every run came to
-the verdict that the plugin has on the last release named, or a better one; 1 when not; 2 when something cannot be installed.
+The wheels are not rebuilt from release to release: that they need not be is what the matrix shows. An environment is
+kept in ``--work`` and made anew only when a wheel or a requirement changed; pip's cache is shared. A run whose wheels,
+release and options are those of an earlier one is not repeated (``--again`` repeats it). The exit code is 0 when every
+run came to the verdict that the plugin has on the last release named, or a better one; 1 when not; 2 when something
+cannot be installed.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def render(cells: Sequence[Cell], run: Run, date: str) -> str:
     lines = [
         "# The same wheels on every supported Paddle",
         "",
-        f"Made by `make abi-matrix` on {date} (UTC) with Python {sys.version.split()[0]}: {wheels}, installed unchanged",
-        f"beside each release, and `{words}` on each. [Paddle releases](paddle-releases.md) says why",
+        f"Made by `make abi-matrix` on {date} (UTC) with Python {sys.version.split()[0]}: {wheels}, installed",
+        f"unchanged beside each release, and `{words}` on each. [Paddle releases](paddle-releases.md) says why",
         "releases differ.",
     ]
     for plugin in dict.fromkeys(cell.plugin for cell in cells):
@@ -213,7 +214,9 @@ def _worse(cells: Sequence[Cell], releases: Sequence[str]) -> list[Cell]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Judge the same plugin wheels on every supported Paddle.")
-    parser.add_argument("--wheels", type=Path, required=True, metavar="DIR", help="adapter-sdk's and the plugins' wheels")
+    parser.add_argument(
+        "--wheels", type=Path, required=True, metavar="DIR", help="adapter-sdk's and the plugins' wheels"
+    )
     parser.add_argument("--releases", default=",".join(RELEASES), metavar="LIST", help="[%(default)s]")
     parser.add_argument("--plugins", default=",".join(PLUGINS), metavar="LIST", help="[%(default)s]")
     parser.add_argument("--profile", default="smoke")
@@ -229,7 +232,9 @@ def main() -> int:
     if not list(given.wheels.glob("adapter_sdk-*.whl")):
         parser.error(f"--wheels: {given.wheels} holds no wheel of adapter-sdk; `make wheels` builds them")
     releases, plugins = given.releases.split(","), given.plugins.split(",")
-    run = Run(given.wheels.resolve(), given.work.resolve(), given.profile, tuple(shlex.split(given.options)), given.extras)
+    run = Run(
+        given.wheels.resolve(), given.work.resolve(), given.profile, tuple(shlex.split(given.options)), given.extras
+    )
     cells = []
     try:
         for release in releases:

@@ -4,10 +4,10 @@
     python tools/add_paddle.py --python ENV/bin/python          # the release that is installed there
     python tools/add_paddle.py --dump 3.4.0.json                # a dump made by tools/dump_signatures.py
 
-The releases that the table knows are read back from the table itself, so that their wheels are not needed. Printed are the
-kernels that came, went or changed since the release before, and of each LIB (a plugin's library) the kernels that fit no
-longer, with what is wanted now. With ``--check`` nothing is written. The exit code is 0, 1 when a kernel of a LIB fits
-neither this release nor, by another row, has a sibling that does, and 2 when the release cannot be read.
+The releases that the table knows are read back from the table itself, so that their wheels are not needed. Printed are
+the kernels that came, went or changed since the release before, and of each LIB (a plugin's library) the operators none
+of whose signatures fits, with what is wanted now. With ``--check`` nothing is written. The exit code is 0, 1 when an
+operator of a LIB does not fit, and 2 when the release cannot be read.
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def main() -> int:
         text = _generate["render"](sorted(releases), _generate["merge"](releases))
         if not options.check and (not options.out.is_file() or options.out.read_text(encoding="utf-8") != text):
             options.out.write_text(text, encoding="utf-8")
-            print(f"wrote {options.out}: {len(releases)} releases; SUPPORTED_PADDLE and the layouts are yours to look at")
+            print(
+                f"wrote {options.out}: {len(releases)} releases; SUPPORTED_PADDLE and the layouts are yours to look at"
+            )
         return _report(releases, release, options.library)
     except (OSError, ValueError, KeyError, AdapterError, subprocess.SubprocessError) as error:
         print(f"add_paddle: {error}", file=sys.stderr)

@@ -78,7 +78,14 @@ class RunOptions:
 
     def repro(self, suite: str, case_id: str) -> str:
         """A shell command that reruns one case alone."""
-        words = ["adapter-conform", *Target.of(self.plugin).words(), "--profile", self.profile, "--seed", str(self.seed)]
+        words = [
+            "adapter-conform",
+            *Target.of(self.plugin).words(),
+            "--profile",
+            self.profile,
+            "--seed",
+            str(self.seed),
+        ]
         words += ["--suite", suite]
         if self.replay is not None and suite == "replay":
             words += ["--replay", str(self.replay)]

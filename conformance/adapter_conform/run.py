@@ -190,9 +190,7 @@ def _say_misfits(plugin: LoadedPlugin, console: Console) -> None:
         console.print(Text(f"  ... and {len(misfits) - _MOST_MISFITS} more, all in the report"), soft_wrap=True)
     if unknown := description.unknown:
         names = ", ".join(unknown[:_MOST_MISFITS]) + (", ..." if len(unknown) > _MOST_MISFITS else "")
-        console.print(
-            Text(f"  of {len(unknown)} operators nothing here knows the signature: {names}"), soft_wrap=True
-        )
+        console.print(Text(f"  of {len(unknown)} operators nothing here knows the signature: {names}"), soft_wrap=True)
 
 
 def _say_if_empty(

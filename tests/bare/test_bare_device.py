@@ -16,7 +16,9 @@ Judge = Callable[..., object]
 def test_what_is_judged_and_how(judge, bare_library: Path) -> None:
     cases = "relu/float32 or subtract/float32/eager-0 or multiply/float32/eager-0 or leaky_relu/float32/eager-0"
     cases += " or runtime/copies/misaligned or runtime/devices/identity"
-    found = judge("--device", "plain_c", "--library", str(bare_library), "--profile", "smoke", "--no-shrink", "-k", cases)
+    found = judge(
+        "--device", "plain_c", "--library", str(bare_library), "--profile", "smoke", "--no-shrink", "-k", cases
+    )
     assert found.code == 1, found.output
     said = found.output.split("planned")[0]
     assert "signatures: 2 of 6 kernels do not fit Paddle" in said  # before anything ran

@@ -12,7 +12,8 @@ from adapter_conform.report.summary import RunResult
 from adapter_conform.states import State
 
 STOPS = (
-    "RuntimeError: (NotFound) The kernel with key (acme, Undefined(AnyLayout), float64) of kernel `full` is not registered."
+    "RuntimeError: (NotFound) The kernel with key (acme, Undefined(AnyLayout), float64) of kernel `full` is not "
+    "registered."
 )
 LACKS = "tanh/float32: not declared by plugin 'acme', and Paddle has none registered"
 
@@ -53,7 +54,8 @@ def test_the_order() -> None:
         "write the kernel tanh/float32: 1 case asked for it in vain, more than for any other"
     )
     assert step(kernels=stand_ins) == (
-        "write a kernel of your own for add/float32: 7 calls of this run went to the SDK's stand-in, more than to any other"
+        "write a kernel of your own for add/float32: 7 calls of this run went to the SDK's stand-in, more than to any "
+        "other"
     )
     assert step(kernels=(kernel("add", "own"),)) == ""
 

@@ -61,9 +61,7 @@ def test_libraries_that_do_not_load(
     assert remedy in line
 
 
-def test_a_library_for_another_machine(
-    site: Site, compile_plugin: Compile, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_library_for_another_machine(site: Site, compile_plugin: Compile, capsys: pytest.CaptureFixture[str]) -> None:
     site.add_paddle("3.3.1")
     file = site.add_native("chip", compile_plugin("chip"))
     data = bytearray(file.read_bytes())
@@ -75,9 +73,7 @@ def test_a_library_for_another_machine(
     assert "remedy: delete it, or use the wheel for x86_64" in line
 
 
-def test_a_library_of_another_contract(
-    site: Site, compile_plugin: Compile, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_library_of_another_contract(site: Site, compile_plugin: Compile, capsys: pytest.CaptureFixture[str]) -> None:
     site.add_paddle("3.3.1")
     site.add_native("chip", compile_plugin("chip", MAJOR=9))
     assert main(["doctor"]) == 1
@@ -96,7 +92,9 @@ def test_two_that_offer_one_device_type(
     site.add_native("twin", compile_plugin("twin", KIND='"chip"'))
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert "uninstall one of them" in finding(out, "error plugin twin claims the device type 'chip', as does plugin chip")
+    assert "uninstall one of them" in finding(
+        out, "error plugin twin claims the device type 'chip', as does plugin chip"
+    )
     assert "as does libchip.so" in finding(out, "libtwin.so: offers the device type 'chip'")
 
 

@@ -29,8 +29,8 @@ _STUB_BYTES = 32
 class KernelCounters:
     """Counters for every key of ``device_type`` that ``kernels`` (operator, dtype) names.
 
-    Read as :class:`adapter_sdk._counters.CallCounters` is. They stay in place until the process ends, since programs keep
-    copies of what the factory held when they were built.
+    Read as :class:`adapter_sdk._counters.CallCounters` is. They stay in place until the process ends, since programs
+    keep copies of what the factory held when they were built.
 
     Raises:
         ConformError: this machine has another processor than x86-64, or allows no memory with instructions in it.
@@ -89,6 +89,6 @@ def _executable(size: int) -> mmap.mmap:
         return mmap.mmap(-1, max(size, mmap.PAGESIZE), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     except OSError as error:
         raise ConformError(
-            f"the system gives no memory that may hold instructions ({error.strerror}), which the counters in front of a "
-            "bare device's kernels take\nAllow it (SELinux: execmem), or write a plugin around the library."
+            f"the system gives no memory that may hold instructions ({error.strerror}), which the counters in front "
+            "of a bare device's kernels take\nAllow it (SELinux: execmem), or write a plugin around the library."
         ) from error

@@ -71,9 +71,7 @@ class Description:
     @cached_property
     def misfits(self) -> dict[tuple[str, str], str]:
         """(operator, dtype) -> why Paddle cannot call it."""
-        return {
-            (kernel.operator, kernel.dtype): why for kernel in self.kernels if (why := kernel.misfit(self.paddle))
-        }
+        return {(kernel.operator, kernel.dtype): why for kernel in self.kernels if (why := kernel.misfit(self.paddle))}
 
     @property
     def unknown(self) -> list[str]:

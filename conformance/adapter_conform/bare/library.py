@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 
 from adapter_conform.bare.counting import KernelCounters
 from adapter_conform.bare.description import Description
@@ -12,6 +13,7 @@ from adapter_sdk._kernel_factory import KernelFactory
 from adapter_sdk.native import CopyKind, KernelRow
 
 __all__ = ["BareLibrary"]
+
 
 class BareLibrary:
     """Stands where a plugin has its :class:`adapter_sdk.PluginLibrary`, once Paddle has loaded the bare one."""

@@ -14,8 +14,15 @@ from typing import Any
 from adapter_conform.bare.description import Description
 from adapter_conform.bare.target import Target
 from adapter_conform.errors import ConformError, UsageProblem
-from adapter_sdk import CONTRACT_VERSION, DeviceDescription, KernelDescription, LoadedPlugin, MemoryDescription
-from adapter_sdk import StreamDescription, hookimpl
+from adapter_sdk import (
+    CONTRACT_VERSION,
+    DeviceDescription,
+    KernelDescription,
+    LoadedPlugin,
+    MemoryDescription,
+    StreamDescription,
+    hookimpl,
+)
 from adapter_sdk._elf import check_shared_library
 from adapter_sdk._installed import plugin_files, scanned_folder
 from adapter_sdk._probe import describe_exit
@@ -139,7 +146,9 @@ def _check_file(library: Path) -> None:
     try:
         check_shared_library(library)
     except LibraryUnusable as error:
-        raise UsageProblem(f"--library {library}: {error.fault}\nGive the device's .so, built for this machine.") from error
+        raise UsageProblem(
+            f"--library {library}: {error.fault}\nGive the device's .so, built for this machine."
+        ) from error
 
 
 def _offer(offered: dict[str, Any]) -> str:

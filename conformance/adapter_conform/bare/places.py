@@ -1,7 +1,7 @@
 """Calls into Paddle's C++ core about the memory of a card: how much there is, and copies at raw addresses.
 
-Paddle carries both out with the device's own callbacks. ``phi::Place`` is made by hand and believed only after Paddle has
-printed it as the place that was meant.
+Paddle carries both out with the device's own callbacks. ``phi::Place`` is made by hand and believed only after Paddle
+has printed it as the place that was meant.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ __all__ = ["open_bare_session"]
 def open_bare_session(target: Target, seed: int, card: int) -> Session:
     """Shows Paddle the device's library alone, turns CPU fallback off, and puts counters in front of its kernels.
 
-    The device stays as it is. Of Paddle's own Python the same is mended as for plugins (:mod:`adapter_sdk.compat`), since
-    what Paddle withholds from devices that it does not know by name is no fault of theirs.
+    The device stays as it is. Of Paddle's own Python the same is mended as for plugins (:mod:`adapter_sdk.compat`),
+    since what Paddle withholds from devices that it does not know by name is no fault of theirs.
 
     Raises:
         ConformError: Paddle does not offer the device, or the counters cannot be put in place.

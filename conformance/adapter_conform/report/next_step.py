@@ -1,7 +1,7 @@
 """What to do next, and why: the first line of a report.
 
-In this order, since each makes the next one worth while: what is broken, what stops whole models, what cases asked for in
-vain, and which of the SDK's stand-ins works most.
+In this order, since each makes the next one worth while: what is broken, what stops whole models, what cases asked for
+in vain, and which of the SDK's stand-ins works most.
 """
 
 from __future__ import annotations
