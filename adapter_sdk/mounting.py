@@ -22,7 +22,7 @@ from adapter_sdk.errors import LibraryUnusable, MountError, PaddleMismatch
 from adapter_sdk.manager import LoadedPlugin, discover, load
 from adapter_sdk.versions import installed_paddle, matches
 
-__all__ = ["mount", "show_only"]
+__all__ = ["mount"]
 
 
 def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
@@ -51,7 +51,7 @@ def mount(name: str, exclusive: bool = False) -> LoadedPlugin:
         return plugin
     assert plugin.library is not None
     if exclusive:
-        show_only(plugin.library.path)
+        _show_only(plugin.library.path)
         return plugin
     _check_device_type(plugin)
     present = plugin_files(scanned_folder())
@@ -99,8 +99,7 @@ def _sound(libraries: list[Path]) -> list[Path]:
     return sound
 
 
-def show_only(library: Path) -> None:
-    """Has `import paddle`, called afterwards, load ``library`` and no other plugin."""
+def _show_only(library: Path) -> None:
     if plugin_files(library.parent) == [library]:
         os.environ[ROOT_VARIABLE] = str(library.parent)
     else:

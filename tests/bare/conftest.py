@@ -46,7 +46,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         library = folder / "library" / "libbare.so"
         library.parent.mkdir()
         includes = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'benchmarks' / 'plain_c'}"]
-        command = [os.environ.get("CC", "gcc"), "-O1", "-shared", "-fPIC", *includes, *flags, str(file)]
+        command = [os.environ.get("CC", "gcc"), "-O1", "-shared", "-fPIC", *includes, str(file), *flags]
         subprocess.run([*command, "-o", str(library), "-ldl"], check=True)
         return library
 

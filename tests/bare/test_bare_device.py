@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +100,22 @@ def test_libraries_that_are_no_device(judge, compiled, source: str, flags: str, 
     found = judge("--device", "npu", "--library", str(compiled(source, flags)))
     assert found.code == code, found.output
     assert words in found.output
+
+
+@pytest.mark.paddle
+def test_neighbours_stay_away_and_dependencies_are_found(judge, compiled, tmp_path: Path) -> None:
+    """One plugin of several in a folder, that finds a library of its own from where it lies ($ORIGIN)."""
+    folder, parts = tmp_path / "paddle_custom_device", tmp_path / "vendor"
+    parts.mkdir()
+    shutil.copy(compiled("int vendor_part(void) { return 1; }"), parts / "libvendor.so")
+    needs = ["-Wl,--no-as-needed", f"-L{parts}", "-lvendor", "-Wl,-rpath,$ORIGIN/../vendor"]
+    folder.mkdir()
+    shutil.copy(compiled("bare.c", *needs), folder / "libbare.so")
+    shutil.copy(compiled("#include <stdlib.h>\nvoid InitPlugin(void* p) { abort(); }"), folder / "libworse.so")
+    found = judge("--device", "plain_c", "--list", "--suite", "runtime", CUSTOM_DEVICE_ROOT=str(folder))
+    assert found.code == 0, found.output
+    assert "runtime/copies/misaligned" in found.output
+    assert not list(Path(tempfile.gettempdir()).glob("adapter_bare_*/vendor"))
 
 
 def test_targets_travel_as_text() -> None:

@@ -148,11 +148,11 @@ def _as_printed(signature: str) -> str:
 
 def _all_types(library: Path) -> dict[str, Any]:
     """What a Paddle says that has loaded ``library`` alone."""
-    from adapter_sdk.mounting import show_only
+    from adapter_conform.bare.showing import shown_alone
 
-    show_only(library)
     try:
-        import paddle
+        with shown_alone(library):
+            import paddle
     except ValueError as error:  # Paddle's own word for a library that the loader refuses
         return {"reason": " ".join(str(error).split()), "types": {}}
     offered = list(paddle.device.get_all_custom_device_type())

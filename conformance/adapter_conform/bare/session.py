@@ -5,12 +5,12 @@ from __future__ import annotations
 from adapter_conform.bare.description import describe
 from adapter_conform.bare.library import BareLibrary
 from adapter_conform.bare.load import of_description
+from adapter_conform.bare.showing import shown_alone
 from adapter_conform.bare.target import Target
 from adapter_conform.errors import ConformError
 from adapter_conform.reference import named_pack
 from adapter_conform.session import Session
 from adapter_sdk import compat
-from adapter_sdk.mounting import show_only
 
 __all__ = ["open_bare_session"]
 
@@ -25,8 +25,8 @@ def open_bare_session(target: Target, seed: int, card: int) -> Session:
         ConformError: Paddle does not offer the device, or the counters cannot be put in place.
     """
     assert target.library is not None
-    show_only(target.library)
-    import paddle
+    with shown_alone(target.library):
+        import paddle
 
     if target.name not in paddle.device.get_all_custom_device_type():
         raise ConformError(f"Paddle took no device {target.name!r} from {target.library}; its log says why")
