@@ -19,8 +19,8 @@ def shown_alone(library: Path) -> Iterator[None]:
 
     Where other plugins lie beside it, Paddle is shown a folder of links. The loader looks for a library's dependencies
     relative to where it was opened (``$ORIGIN``), and a bare library cannot be opened ahead of Paddle, whose functions
-    it may call at once. So the links repeat the surroundings of the library: everything beside it but other plugins, and
-    everything beside its folder. They are gone after the block, when all has been loaded.
+    it may call at once. So the links repeat the surroundings of the library: everything beside it but other plugins,
+    and everything beside its folder. They are gone after the block, when all has been loaded.
     """
     before = os.environ.get(ROOT_VARIABLE)
     with tempfile.TemporaryDirectory(prefix="adapter_bare_") as scratch:
