@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from adapter_conform.bare.target import Target
 from adapter_conform.cases import Case
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.jsondata import compact, jsonable
@@ -60,6 +61,7 @@ class RunOptions:
     """The command line, checked. ``suites`` holds names as the user gave them."""
 
     plugin: str
+    """Its name, or the text of a :class:`Target` that is a bare device."""
     suites: tuple[str, ...]
     profile: str
     seed: int
@@ -76,7 +78,14 @@ class RunOptions:
 
     def repro(self, suite: str, case_id: str) -> str:
         """A shell command that reruns one case alone."""
-        words = ["adapter-conform", "--plugin", self.plugin, "--profile", self.profile, "--seed", str(self.seed)]
+        words = [
+            "adapter-conform",
+            *Target.of(self.plugin).words(),
+            "--profile",
+            self.profile,
+            "--seed",
+            str(self.seed),
+        ]
         words += ["--suite", suite]
         if self.replay is not None and suite == "replay":
             words += ["--replay", str(self.replay)]
