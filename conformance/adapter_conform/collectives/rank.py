@@ -8,12 +8,14 @@ import sys
 import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Client
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from adapter_conform.collectives.bandwidth import measure
 from adapter_conform.collectives.lifeline import die_with_parent
 from adapter_conform.collectives.operations import Place, Variation, perform
 from adapter_conform.collectives.scenarios import SCENARIOS, Stage
+from adapter_conform.parallel.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from adapter_conform.session import Session
@@ -42,6 +44,8 @@ class Rank:
                 self._variations([Variation.from_json(item) for item in job["variations"]], int(job["seed"]), answer)
             elif job["type"] == "bandwidth":
                 answer["seconds"] = measure(self.session.paddle, job, self.ranks)
+            elif job["type"] == "parallel":
+                answer["trained"] = self._train(job)
             else:
                 stage = Stage(self.session, self.number, self.ranks, int(job["seed"]), self.group)
                 answer["wrong"]["result"] = SCENARIOS[job["scenario"]].act(stage)
@@ -51,6 +55,13 @@ class Rank:
         after = self.session.library.collective_calls()
         answer["calls"] = {name: count - before.get(name, 0) for name, count in after.items()}
         return answer
+
+    def _train(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        from adapter_conform.parallel.training import train  # with PaddleNLP, which no other job needs
+
+        strategy = STRATEGIES[job["strategy"]]
+        settings = (str(job["dtype"]), int(job["steps"]), int(job["seed"]), Path(job["weights"]))
+        return train(self.session.paddle, self.session.device, strategy, *settings).to_json()
 
     def _variations(self, variations: list[Variation], seed: int, answer: dict[str, Any]) -> None:
         for variation in variations:
