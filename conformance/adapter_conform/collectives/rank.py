@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -102,13 +104,14 @@ def main() -> NoReturn:
     from adapter_conform.supervisor.preload import preload
 
     die_with_parent()
+    faulthandler.register(signal.SIGUSR1)  # the crew asks a silent rank where it stands
     address, plugin, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
     device_type = adapter_sdk.load(plugin).device.device_type
     session = open_session(plugin, seed, card=int(os.environ[f"FLAGS_selected_{device_type}s"]))
     preload(session)
     rank = Rank(session)
     crew = Client(address, family="AF_UNIX")
-    crew.send_bytes(json.dumps({"rank": rank.number}).encode())
+    crew.send_bytes(json.dumps({"rank": rank.number, "pid": os.getpid()}).encode())
     while True:
         try:
             job = json.loads(crew.recv_bytes())

@@ -19,6 +19,7 @@ import numpy as np
 
 from adapter_conform.models.architectures import Architecture
 from adapter_conform.models.paddlenlp_mends import mend_fused_rope, mend_moe_gate
+from adapter_conform.models.parallel_mends import mend_reshard, mend_ring_attention
 from adapter_conform.models.shape import LlamaShape
 from adapter_conform.models.weights import Weights, paddle_layout
 
@@ -78,6 +79,10 @@ def build_model(paddle: ModuleType, architecture: Architecture) -> Any:
     transformers = _import_quietly("paddlenlp.transformers")
     model_utils = _import_quietly("paddlenlp.transformers.model_utils")
     mend_moe_gate(paddle, _import_quietly("paddlenlp.transformers.moe_gate"))
+    if architecture.settings.get("sep_parallel_degree", 1) > 1:
+        mend_reshard(paddle, _import_quietly("paddlenlp.transformers.segment_parallel_utils"))
+    if architecture.settings.get("context_parallel_degree", 1) > 1:
+        mend_ring_attention(paddle, _import_quietly("paddlenlp.transformers.ring_flash_attention"))
     config = getattr(transformers, architecture.config)(**architecture.settings)
     with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
         model = getattr(transformers, architecture.model)(config)

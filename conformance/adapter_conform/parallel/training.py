@@ -11,14 +11,16 @@ from typing import Any
 
 from adapter_conform.models.data import markov_batches
 from adapter_conform.models.paddlenlp_adapter import build_model, build_pipeline
+from adapter_conform.models.parallel_mends import average_expert_gradients, clip_with_experts, is_expert
 from adapter_conform.models.training import Precision, decorated, lies_on, place_of
 from adapter_conform.models.weights import read_weights
-from adapter_conform.parallel.fleetwork import enter, model_settings, step_of, wrapped
+from adapter_conform.parallel.fleetwork import Groups, enter, model_settings, step_of, wrapped
 from adapter_conform.parallel.models import LENGTH, MODELS, ROWS, load_part
 from adapter_conform.parallel.strategies import Strategy
 
 __all__ = ["Trained", "train"]
 
+_CLIP_NORM = 1.0
 _INSPECTED_STEPS = 2
 """Gradients are looked at where they arise, in so many first steps."""
 
@@ -57,7 +59,7 @@ def train(
     parts = load_part(model, read_weights(weights), groups.tensor_rank)
     model.train()
     named = dict(model.state_dict().items())
-    optimizer = _adamw(paddle, model)
+    optimizer = _adamw(paddle, model, _clipping(paddle, strategy, groups, model))
     precision = None if dtype == "float32" else Precision("O2", dtype)
     model, optimizer = decorated(paddle, model, optimizer, precision)
     model, optimizer = wrapped(paddle, strategy, groups, model, optimizer)
@@ -82,13 +84,20 @@ def train(
     return result
 
 
-def _adamw(paddle: ModuleType, model: Any) -> Any:
+def _clipping(paddle: ModuleType, strategy: Strategy, groups: Groups, model: Any) -> Any:
+    if not any(is_expert(parameter) for parameter in model.parameters()):
+        return paddle.nn.ClipGradByGlobalNorm(_CLIP_NORM)
+    average_expert_gradients(model, strategy.data)
+    return clip_with_experts(paddle, _CLIP_NORM, groups.hybrid.get_data_parallel_group())
+
+
+def _adamw(paddle: ModuleType, model: Any, clipping: Any) -> Any:
     return paddle.optimizer.AdamW(
         learning_rate=1e-3,
         beta2=0.95,
         weight_decay=0.01,
         parameters=model.parameters(),
-        grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0),
+        grad_clip=clipping,
     )
 
 
