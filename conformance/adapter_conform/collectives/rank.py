@@ -47,7 +47,9 @@ class Rank:
             elif job["type"] == "bandwidth":
                 answer["seconds"] = measure(self.session.paddle, job, self.ranks)
             elif job["type"] == "parallel":
-                answer["trained"] = self._train(job)
+                with self.session.watch() as kernels:
+                    answer["trained"] = self._train(job)
+                answer["kernels"] = kernels.total()
             else:
                 stage = Stage(self.session, self.number, self.ranks, int(job["seed"]), self.group)
                 answer["wrong"]["result"] = SCENARIOS[job["scenario"]].act(stage)

@@ -18,6 +18,9 @@ __all__ = ["MICRO_BATCHES", "Groups", "enter", "model_settings", "step_of", "wra
 MICRO_BATCHES = 8
 """Of a pipeline, each step; the interleaved schedule wants at least twice as many as stages."""
 
+_SHARDED_FROM = 256
+"""Elements of a parameter from which stage 3 divides it; fleet's default, 2^20, would divide none here."""
+
 _ORDER = ["dp", "pp", "sharding", "sep", "mp"]
 
 
@@ -55,6 +58,10 @@ def enter(paddle: ModuleType, strategy: Strategy, rows: int) -> Groups:
             "micro_batch_size": rows // MICRO_BATCHES,
             "enable_partial_send_recv": not strategy.sequence,
         }
+        # A batch of sends and receives opens no group on a custom device (ProcessGroupCustom has no coalescing), so that
+        # every stage of an interleaved schedule would receive first and none send. One by one, odd and even stages
+        # take turns.
+        settings.hybrid_configs["pp_configs"].use_batch_p2p_comm = False
     fleet.base.topology._HYBRID_PARALLEL_GROUP = None  # of the case before; fleet would keep it
     fleet.init(is_collective=True, strategy=settings, log_level="ERROR")
     return Groups(fleet)
@@ -94,7 +101,7 @@ def wrapped(paddle: ModuleType, strategy: Strategy, groups: Groups, model: Any, 
         level = {2: "os_g", 3: "p_g_os"}[strategy.stage]
         group = groups.hybrid.get_sharding_parallel_group()
         shard = paddle.distributed.sharding.group_sharded_parallel
-        model, optimizer, _ = shard(model, optimizer, level=level, group=group, exclude_layer=["GroupNorm"])
+        model, optimizer, _ = shard(model, optimizer, level=level, group=group, segment_size=_SHARDED_FROM)
         return model, optimizer
     inputs = getattr(model, "_prepare_pipeline_inputs_func", None)
     model = groups.fleet.distributed_model(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SMOKE", "STRATEGIES", "Strategy"]
+__all__ = ["DTYPES", "SMOKE", "STRATEGIES", "Strategy"]
 
 DTYPES = ("float32", "bfloat16")
 
@@ -50,25 +50,30 @@ class Strategy:
 
 _SUM = ("all_reduce",)
 _PIPE = ("send", "recv")
+_EXCHANGE = ("all_to_all",)
+_SHARD = ("reduce", "broadcast")
 
 _ENTRIES = (
     Strategy("dp2", _SUM, data=2),
     Strategy("mp2", _SUM, tensor=2),
     Strategy("sp2", ("all_gather", "reduce_scatter"), tensor=2, sequence=True),
     Strategy("pp2", _PIPE, pipeline=2),
-    Strategy("sharding2_stage1", ("broadcast",), sharding=2, stage=1),
-    Strategy("sharding2_stage2", ("broadcast",), sharding=2, stage=2),
-    Strategy("sharding2_stage3", ("all_gather",), sharding=2, stage=3),
-    Strategy("ulysses2", (), segment=2, attention="ulysses"),
+    Strategy("sharding2_stage1", _SHARD, sharding=2, stage=1),
+    Strategy("sharding2_stage2", _SHARD, sharding=2, stage=2),
+    Strategy("sharding2_stage3", ("all_gather", "all_reduce"), sharding=2, stage=3),
+    Strategy("ulysses2", _EXCHANGE, segment=2, attention="ulysses"),
     Strategy("ring2", _PIPE, segment=2, attention="ring"),
     Strategy("mp2_recompute_full", _SUM, tensor=2, recompute="full"),
     Strategy("mp2_recompute_core", _SUM, tensor=2, recompute="core_attn"),
-    Strategy("ep2", _SUM, data=2, model="qwen2_moe"),
+    Strategy("ep2", (*_SUM, *_EXCHANGE), data=2, model="qwen2_moe"),
     Strategy("dp2_mp2", _SUM, data=2, tensor=2),
     Strategy("pp2_mp2", (*_SUM, *_PIPE), pipeline=2, tensor=2),
+    Strategy("sharding2_mp2", (*_SUM, *_SHARD), sharding=2, stage=1, tensor=2),
+    Strategy("dp2_pp2", (*_SUM, *_PIPE), data=2, pipeline=2),
     Strategy("pp4_interleaved", _PIPE, pipeline=4, chunks=2, model="llama_deep"),
 )
 
 STRATEGIES: dict[str, Strategy] = {entry.name: entry for entry in _ENTRIES}
 
-SMOKE = ("dp2_mp2",)
+SMOKE = ("dp2", "mp2", "pp2")
+"""In float32."""

@@ -38,6 +38,7 @@ class Trained:
     parameters: int = 0
     gradients: int = 0
     """Looked at."""
+    without_gradient: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,15 +68,16 @@ def train(
     inputs, labels = markov_batches(architecture.vocabulary, steps, ROWS, LENGTH, seed)
     own = slice(groups.replica * rows, (groups.replica + 1) * rows)
     result = Trained(replica=groups.replica, parameters=len(named))
-    watched = _watch_gradients(named.items(), device, result)
+    watched, seen = _watch_gradients(named.items(), device, result)
     for number in range(steps):
         if number == _INSPECTED_STEPS:
-            for hook in watched:
+            for hook in watched.values():
                 hook.remove()
         loss = step(paddle.to_tensor(inputs[number, own]), paddle.to_tensor(labels[number, own]))
         optimizer.step()
         optimizer.clear_grad()
         result.losses.append(float(loss))
+    result.without_gradient = sorted(watched.keys() - seen)
     if strategy.stage == 3:
         model.get_all_parameters(convert2cpu=False)
     for name, tensor in named.items():
@@ -101,17 +103,22 @@ def _adamw(paddle: ModuleType, model: Any, clipping: Any) -> Any:
     )
 
 
-def _watch_gradients(named: Iterable[tuple[str, Any]], device: str, result: Trained) -> list[Any]:
-    """Hooks that see each gradient as it arises, before an optimizer or a reduction may move it."""
+def _watch_gradients(
+    named: Iterable[tuple[str, Any]], device: str, result: Trained
+) -> tuple[dict[str, Any], set[str]]:
+    """Hooks, by parameter, that see each gradient as it arises, before an optimizer or a reduction may move it, and the
+    names of those that have seen one."""
+    seen: set[str] = set()
 
     def look(name: str) -> Any:
         def hook(gradient: Any) -> None:
+            seen.add(name)
             result.gradients += 1
             _note_place(f"gradient {name}", gradient, device, result)
 
         return hook
 
-    return [tensor.register_hook(look(name)) for name, tensor in named if not tensor.stop_gradient]
+    return {name: tensor.register_hook(look(name)) for name, tensor in named if not tensor.stop_gradient}, seen
 
 
 def _note_place(name: str, tensor: Any, device: str, result: Trained) -> None:
