@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adapter_sdk.compat import amp, attention
+from adapter_sdk.compat import amp, attention, distributed
 from adapter_sdk.compat._mend import Applied, Mend, TableMend
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Applied", "Mend", "TableMend", "apply", "mends"]
 
 def mends() -> Sequence[Mend | TableMend]:
     """Every mend, whether or not a device wants it."""
-    return (*amp.MENDS, *attention.MENDS)
+    return (*amp.MENDS, *attention.MENDS, *distributed.MENDS)
 
 
 def apply(plugin: LoadedPlugin) -> list[Applied]:

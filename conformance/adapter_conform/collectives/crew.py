@@ -86,6 +86,12 @@ class Crew:
                     deadline = min(deadline, time.monotonic() + _AFTERMATH)
         return answers
 
+    def signal(self, number: int, ranks: Iterable[int] | None = None) -> None:
+        """Sends a signal to the processes of ``ranks``, all of them by default."""
+        for rank in range(self.ranks) if ranks is None else ranks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._processes[rank], number)
+
     def logs(self) -> str:
         """The end of what the ranks wrote."""
         texts = [path.read_text(errors="replace")[-4000:] for path in sorted(self._logs.glob("workerlog.*"))]
@@ -106,9 +112,7 @@ class Crew:
 
     def _dump_stacks(self, silent: Iterable[int]) -> None:
         """Has silent ranks write to their logs where they stand."""
-        for rank in silent:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._processes[rank], signal.SIGUSR1)
+        self.signal(signal.SIGUSR1, silent)
         time.sleep(_DUMP_SECONDS)
 
     def _gather(self) -> None:

@@ -35,6 +35,8 @@ class Rank:
         self.distributed.init_parallel_env()
         self.number: int = self.distributed.get_rank()
         self.ranks: int = self.distributed.get_world_size()
+        self._enduring: Any = None
+        """The training that goes on from job to job."""
         self._groups: dict[tuple[int, ...], Any] = {}
 
     def do(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +52,8 @@ class Rank:
                 with self.session.watch() as kernels:
                     answer["trained"] = self._train(job)
                 answer["kernels"] = kernels.total()
+            elif job["type"] == "endure":
+                answer.update(self._endure(job))
             else:
                 stage = Stage(self.session, self.number, self.ranks, int(job["seed"]), self.group)
                 answer["wrong"]["result"] = SCENARIOS[job["scenario"]].act(stage)
@@ -66,6 +70,13 @@ class Rank:
         strategy = STRATEGIES[job["strategy"]]
         settings = (str(job["dtype"]), int(job["steps"]), int(job["seed"]), Path(job["weights"]))
         return train(self.session.paddle, self.session.device, strategy, *settings).to_json()
+
+    def _endure(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        from adapter_conform.parallel.enduring import Enduring
+
+        if job["do"] == "begin":
+            self._enduring = Enduring(self.session, self.number, self.ranks, job)
+        return self._enduring.do(job)
 
     def _variations(self, variations: list[Variation], seed: int, answer: dict[str, Any]) -> None:
         for variation in variations:

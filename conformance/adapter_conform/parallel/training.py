@@ -18,7 +18,7 @@ from adapter_conform.parallel.fleetwork import Groups, enter, model_settings, st
 from adapter_conform.parallel.models import LENGTH, MODELS, ROWS, load_part
 from adapter_conform.parallel.strategies import Strategy
 
-__all__ = ["Trained", "train"]
+__all__ = ["Trained", "Trainer", "train"]
 
 _CLIP_NORM = 1.0
 _INSPECTED_STEPS = 2
@@ -44,45 +44,67 @@ class Trained:
         return asdict(self)
 
 
+class Trainer:
+    """A model of ``strategy`` with its optimizer, its weights from a file, and data for ``batches`` steps.
+
+    float32 throughout, or bfloat16 by ``paddle.amp`` at level O2 with master weights. Every rank of the job makes one.
+    """
+
+    def __init__(
+        self, paddle: ModuleType, device: str, strategy: Strategy, dtype: str, batches: int, seed: int, weights: Path
+    ) -> None:
+        self.paddle, self.device, self.strategy = paddle, device, strategy
+        paddle.set_device(device)
+        rows = ROWS // strategy.replicas
+        groups = enter(paddle, strategy, rows)
+        architecture = MODELS[strategy.model].having(model_settings(strategy, groups, LENGTH))
+        build = build_pipeline if strategy.pipeline > 1 else build_model
+        model = build(paddle, architecture)
+        self.parts = load_part(model, read_weights(weights), groups.tensor_rank)
+        model.train()
+        self.named: dict[str, Any] = dict(model.state_dict().items())
+        """Parameters by their names in the whole model."""
+        self.adamw = _adamw(paddle, model, _clipping(paddle, strategy, groups, model))
+        precision = None if dtype == "float32" else Precision("O2", dtype)
+        model, self.adamw = decorated(paddle, model, self.adamw, precision)
+        self.model, self.optimizer = wrapped(paddle, strategy, groups, model, self.adamw)
+        self._step = step_of(paddle, strategy, groups, self.model, self.optimizer, precision)
+        inputs, labels = markov_batches(architecture.vocabulary, batches, ROWS, LENGTH, seed)
+        own = slice(groups.replica * rows, (groups.replica + 1) * rows)
+        self.replica = groups.replica
+        self._inputs, self._labels = inputs[:, own], labels[:, own]
+
+    def forward_and_backward(self, number: int) -> Any:
+        """The loss of step ``number``; the batches come round again."""
+        index = number % len(self._inputs)
+        return self._step(self.paddle.to_tensor(self._inputs[index]), self.paddle.to_tensor(self._labels[index]))
+
+    def update(self) -> None:
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+
+
 def train(
     paddle: ModuleType, device: str, strategy: Strategy, dtype: str, steps: int, seed: int, weights: Path
 ) -> Trained:
-    """Trains ``strategy.model`` for ``steps`` from the weights in a file; every rank of the job calls it.
-
-    float32 throughout, or bfloat16 by ``paddle.amp`` at level O2 with master weights.
-    """
-    paddle.set_device(device)
-    rows = ROWS // strategy.replicas
-    groups = enter(paddle, strategy, rows)
-    architecture = MODELS[strategy.model].having(model_settings(strategy, groups, LENGTH))
-    build = build_pipeline if strategy.pipeline > 1 else build_model
-    model = build(paddle, architecture)
-    parts = load_part(model, read_weights(weights), groups.tensor_rank)
-    model.train()
-    named = dict(model.state_dict().items())
-    optimizer = _adamw(paddle, model, _clipping(paddle, strategy, groups, model))
-    precision = None if dtype == "float32" else Precision("O2", dtype)
-    model, optimizer = decorated(paddle, model, optimizer, precision)
-    model, optimizer = wrapped(paddle, strategy, groups, model, optimizer)
-    step = step_of(paddle, strategy, groups, model, optimizer, precision)
-    inputs, labels = markov_batches(architecture.vocabulary, steps, ROWS, LENGTH, seed)
-    own = slice(groups.replica * rows, (groups.replica + 1) * rows)
-    result = Trained(replica=groups.replica, parameters=len(named))
-    watched, seen = _watch_gradients(named.items(), device, result)
+    """Trains for ``steps`` from the weights in a file and looks at everything; see :class:`Trainer`."""
+    trainer = Trainer(paddle, device, strategy, dtype, steps, seed, weights)
+    result = Trained(replica=trainer.replica, parameters=len(trainer.named))
+    watched, seen = _watch_gradients(trainer.named.items(), device, result)
     for number in range(steps):
         if number == _INSPECTED_STEPS:
             for hook in watched.values():
                 hook.remove()
-        loss = step(paddle.to_tensor(inputs[number, own]), paddle.to_tensor(labels[number, own]))
-        optimizer.step()
-        optimizer.clear_grad()
+        loss = trainer.forward_and_backward(number)
+        trainer.update()
         result.losses.append(float(loss))
     result.without_gradient = sorted(watched.keys() - seen)
     if strategy.stage == 3:
-        model.get_all_parameters(convert2cpu=False)
-    for name, tensor in named.items():
+        trainer.model.get_all_parameters(convert2cpu=False)
+    for name, tensor in trainer.named.items():
         _note_place(f"parameter {name}", tensor, device, result)
-        result.digests[f"{name}, {parts[name]}"] = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+        result.digests[f"{name}, {trainer.parts[name]}"] = digest
     return result
 
 
