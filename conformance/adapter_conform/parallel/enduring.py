@@ -4,8 +4,8 @@ Jobs of type ``endure``, told apart by ``do``:
 
 ``begin``   builds the model; from ``checkpoint``, a folder, where one is given
 ``steps``   makes ``count`` steps. All ranks agree after each whether to stop: a rank that got SIGTERM makes all save and
-            stop. ``die_at`` has ``victim`` kill itself by SIGKILL in the midst of that step, ``fail_at`` has the
-            device refuse something there
+            stop. In the midst of a step, ``die_at`` has ``victim`` kill itself by SIGKILL, ``terminate_at`` send itself
+            SIGTERM, and ``fail_at`` the device of every rank refuse something
 ``save``    writes this rank's part of a checkpoint; ``victim`` kills itself when it is half written
 """
 
@@ -73,6 +73,8 @@ class Enduring:
                 loss = self.trainer.forward_and_backward(self.step)
                 if victim and job.get("die_at") == self.step:
                     os.kill(os.getpid(), signal.SIGKILL)
+                if victim and job.get("terminate_at") == self.step:
+                    os.kill(os.getpid(), signal.SIGTERM)
                 if job.get("fail_at") == self.step:
                     self._let_the_device_fail()
                 # What the device has against this step comes out here, while the parameters are the last one's.
