@@ -93,6 +93,19 @@ def clip_with_experts(paddle: ModuleType, limit: float, group: Any) -> Any:
     """Clipping by the norm of all gradients, the experts of all ranks of ``group`` included.
 
     PaddleNLP's trainer takes each rank's own norm, so that ranks scale the same gradient differently and drift apart.
+    Paddle's class for it takes the norm of bfloat16 gradients in bfloat16, square root and quotient included, and
+    multiplies them into float32 ones, which the optimizer's kernel for bfloat16 is then given: here all is done in
+    float32, and the gradients get their dtype back.
     """
     experts = importlib.import_module(f"{paddle.__name__}.incubate.distributed.models.moe")  # Paddle itself does not
-    return experts.ClipGradForMOEByGlobalNorm(limit, is_expert, group)
+
+    class Clip(experts.ClipGradForMOEByGlobalNorm):  # type: ignore[misc,name-defined]
+        def _dygraph_clip(self, pairs: Any) -> Any:
+            dtypes = {parameter.name: gradient.dtype for parameter, gradient in pairs if gradient is not None}
+            wide = [(parameter, gradient.astype("float32")) for parameter, gradient in pairs if gradient is not None]
+            return [
+                (parameter, gradient.astype(dtypes[parameter.name]))
+                for parameter, gradient in super()._dygraph_clip(wide)
+            ]
+
+    return Clip(limit, is_expert, group)

@@ -13,15 +13,20 @@ from adapter_conform.models.paddlenlp_adapter import forward_loss, own_positions
 from adapter_conform.models.training import Precision, autocast
 from adapter_conform.parallel.strategies import Strategy
 
-__all__ = ["MICRO_BATCHES", "Groups", "enter", "model_settings", "step_of", "wrapped"]
+__all__ = ["Groups", "enter", "micro_batches", "model_settings", "step_of", "wrapped"]
 
-MICRO_BATCHES = 8
-"""Of a pipeline, each step; the interleaved schedule wants at least twice as many as stages."""
+_MICRO_BATCHES = 8
+"""Of a pipeline, each step, at most; the interleaved schedule wants at least twice as many as stages."""
 
 _SHARDED_FROM = 256
 """Elements of a parameter from which stage 3 divides it; fleet's default, 2^20, would divide none here."""
 
 _ORDER = ["dp", "pp", "sharding", "sep", "mp"]
+
+
+def micro_batches(rows: int) -> int:
+    """Parts that a pipeline makes of a step's rows."""
+    return min(_MICRO_BATCHES, rows)
 
 
 class Groups:
@@ -54,8 +59,8 @@ def enter(paddle: ModuleType, strategy: Strategy, rows: int) -> Groups:
     }
     if strategy.pipeline > 1:
         settings.pipeline_configs = {
-            "accumulate_steps": MICRO_BATCHES,
-            "micro_batch_size": rows // MICRO_BATCHES,
+            "accumulate_steps": micro_batches(rows),
+            "micro_batch_size": rows // micro_batches(rows),
             "enable_partial_send_recv": not strategy.sequence,
         }
         # A batch of sends and receives opens no group on a custom device (ProcessGroupCustom has no coalescing), so that
@@ -95,8 +100,7 @@ def wrapped(paddle: ModuleType, strategy: Strategy, groups: Groups, model: Any, 
         model.recompute_enable()
     if strategy.sequence:
         utilities = paddle.distributed.fleet.utils.sequence_parallel_utils
-        accumulated = MICRO_BATCHES if strategy.pipeline > 1 else 1
-        utilities.register_sequence_parallel_allreduce_hooks(model, accumulated, False)
+        utilities.register_sequence_parallel_allreduce_hooks(model, 1, False)  # no case has it in a pipeline
     if strategy.stage >= 2:
         level = {2: "os_g", 3: "p_g_os"}[strategy.stage]
         group = groups.hybrid.get_sharding_parallel_group()
@@ -131,8 +135,9 @@ def step_of(
 
 def _pipelined(paddle: ModuleType, model: Any, optimizer: Any, precision: Precision | None) -> Step:
     def step(inputs: Any, labels: Any) -> Any:
-        size = inputs.shape[0] // MICRO_BATCHES
-        cuts = [slice(index * size, (index + 1) * size) for index in range(MICRO_BATCHES)]
+        count = micro_batches(inputs.shape[0])
+        size = inputs.shape[0] // count
+        cuts = [slice(index * size, (index + 1) * size) for index in range(count)]
         batches = [{"input_ids": inputs[cut], "labels": labels[cut]} for cut in cuts]
         data = model._prepare_training(model._prepare_pipeline_inputs_func(batches), optimizer, None)
         model.optimizer = None  # the caller steps
