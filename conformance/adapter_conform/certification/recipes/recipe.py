@@ -79,6 +79,7 @@ class Recipe:
     options: tuple[tuple[str, float], ...] = ()
     """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix."""
     scale: str = "proxy"
+    """proxy, sample, full: see :mod:`table`."""
     seed: int = 0
 
     @property
