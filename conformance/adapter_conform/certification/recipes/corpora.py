@@ -5,6 +5,7 @@ Streams of ``numpy.random.RandomState`` are frozen by NumPy's policy, those of `
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from adapter_conform.certification.recipes.recipe import Recipe
 from adapter_conform.models.data import markov_batches
 
-__all__ = ["CORPORA", "IGNORED", "Corpus", "Preferences", "Questions", "corpus_of", "preferences_of"]
+__all__ = ["CORPORA", "IGNORED", "Corpus", "Preferences", "Questions", "corpus_of", "data_digests", "preferences_of"]
 
 Tokens = NDArray[np.int64]
 
@@ -146,3 +147,32 @@ CORPORA = {
     "copy": _instruction_corpus(lambda symbols: symbols),
     "rotate": _instruction_corpus(lambda symbols: np.roll(symbols, 1, axis=1)),
 }
+
+
+def data_digests(recipe: Recipe) -> dict[str, str]:
+    """sha256 of ``training``, ``validation`` and ``questions``: of the arrays' shapes and little-endian int64 numbers.
+
+    A DPO recipe has no validation batches of its own.
+    """
+    if recipe.task == "dpo":
+        training, held_out = preferences_of(recipe)
+        return {
+            "training": _digest(training.prompts, training.chosen, training.rejected),
+            "questions": _digest(held_out.prompts, held_out.chosen, held_out.rejected),
+        }
+    corpus = corpus_of(recipe)
+    digests = {"training": _digest(*corpus.training(recipe))}
+    if recipe.evaluation.validation_batches:
+        digests["validation"] = _digest(*corpus.validation(recipe))
+    if recipe.evaluation.items:
+        questions = corpus.questions(recipe)
+        digests["questions"] = _digest(questions.prompts, questions.answers)
+    return digests
+
+
+def _digest(*arrays: Tokens) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return digest.hexdigest()
