@@ -89,8 +89,8 @@ def preference_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
 
     def loss(step: int) -> tuple[Any, dict[str, float]]:
         chosen, rejected, *_, total = outcome(steps[step], before[step])
-        margin = (chosen - before[step][0]) - (rejected - before[step][1])
-        return total, {"margin": beta * float(margin.detach().mean())}
+        margins = beta * ((chosen - before[step][0]) - (rejected - before[step][1])).detach().numpy()
+        return total, {"margin": float(margins.mean()), "accuracy": float((margins > 0.0).mean())}
 
     def ratios() -> NDArray[np.float64]:
         """Log probability ratios of the held-out answers: chosen and rejected [2, items]."""
