@@ -89,24 +89,37 @@ def _instructions(rewrite: Rewrite, rows: int, seed: int) -> Tokens:
     return rows_of_tokens
 
 
-def _supervised(rewrite: Rewrite, recipe: Recipe, batches: int, seed: int) -> tuple[Tokens, Tokens]:
+def _supervised(rewrite: Rewrite, recipe: Recipe, batches: int, seed: int, mistakes: float) -> tuple[Tokens, Tokens]:
+    """``mistakes`` is the share of symbols in the answers that are replaced by any symbol."""
     rows = _instructions(rewrite, batches * recipe.schedule.rows, seed)
+    draw = np.random.RandomState(seed + 1)
+    answers = rows[:, _WORD + 2 : -1]
+    wrong = draw.random_sample(answers.shape) < mistakes
+    answers[wrong] = draw.randint(_FIRST, _FIRST + _SYMBOLS, answers.shape)[wrong]
     rows = rows.reshape(batches, recipe.schedule.rows, -1)
     inputs, labels = rows[:, :, :-1].copy(), rows[:, :, 1:].copy()
     labels[:, :, : _WORD + 1] = IGNORED
     return inputs, labels
 
 
-def _instruction_corpus(rewrite: Rewrite) -> Corpus:
-    """Training, validation and questions are drawn by seeds of their own; of 24^8 words hardly any comes twice."""
+_MISTAKES = 0.1
+"""In training. They keep the loss well above zero, where a relative error means something, while the likeliest answer
+stays the right one."""
+
+
+def _instruction_corpus(rewrite: Rewrite, offset: int = 0) -> Corpus:
+    """Training, validation and questions are drawn by seeds of their own; of 24^8 words hardly any comes twice.
+    ``offset`` gives other words for training."""
 
     def questions(recipe: Recipe) -> Questions:
         rows = _instructions(rewrite, recipe.evaluation.items, recipe.seed + 2_000_003)
         return Questions(rows[:, : _WORD + 2], rows[:, _WORD + 2 :])
 
     return Corpus(
-        lambda recipe: _supervised(rewrite, recipe, recipe.schedule.steps, recipe.seed),
-        lambda recipe: _supervised(rewrite, recipe, recipe.evaluation.validation_batches, recipe.seed + 1_000_003),
+        lambda recipe: _supervised(rewrite, recipe, recipe.schedule.steps, recipe.seed + offset, _MISTAKES),
+        lambda recipe: _supervised(
+            rewrite, recipe, recipe.evaluation.validation_batches, recipe.seed + 1_000_003, _MISTAKES
+        ),
         questions,
     )
 
@@ -143,6 +156,7 @@ CORPORA = {
         _markov_questions,
     ),
     "reverse": _instruction_corpus(lambda symbols: symbols[:, ::-1]),
+    "reverse-base": _instruction_corpus(lambda symbols: symbols[:, ::-1], 5_000_011),
     "copy": _instruction_corpus(lambda symbols: symbols),
     "rotate": _instruction_corpus(lambda symbols: np.roll(symbols, 1, axis=1)),
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from adapter_conform.certification.recipes.recipe import Evaluation, Recipe, Schedule
 
-__all__ = ["LEVELS", "RECIPES", "SCALES", "TASKS", "recipes_of"]
+__all__ = ["LEVELS", "RECIPES", "SCALES", "TASKS", "all_recipes", "recipes_of"]
 
 LEVELS = ("I", "II", "III")
 """Cumulative: a level asks for all below it."""
@@ -33,28 +33,31 @@ SCALES = {
     "proxy": _Scale(
         {
             "pretrain": Schedule(steps=1000, rows=8, length=32),
-            "sft": Schedule(steps=1000, rows=32, length=18, learning_rate=2e-3, warmup=50),
+            "base": Schedule(steps=300, rows=32, length=18, warmup=50),
+            "sft": Schedule(steps=300, rows=32, length=18, learning_rate=5e-4),
             "lora": Schedule(steps=200, rows=16, length=18, learning_rate=5e-4),
             "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=5e-3),
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
         },
-        Evaluation(validation_batches=8, items=256),
+        Evaluation(validation_batches=8, items=1000),
         every=200,
     ),
     "sample": _Scale(
         {
             "pretrain": Schedule(steps=40, rows=4, length=16, warmup=5),
-            "sft": Schedule(steps=40, rows=4, length=18, warmup=5),
+            "base": Schedule(steps=20, rows=4, length=18, warmup=5),
+            "sft": Schedule(steps=40, rows=4, length=18, learning_rate=5e-4, warmup=5),
             "lora": Schedule(steps=20, rows=4, length=18, learning_rate=5e-4, warmup=5),
             "prefix": Schedule(steps=20, rows=4, length=18, learning_rate=5e-3, warmup=5),
             "dpo": Schedule(steps=20, rows=4, length=27, learning_rate=1e-4, warmup=5),
         },
-        Evaluation(validation_batches=2, items=16),
+        Evaluation(validation_batches=2, items=320),
         every=20,
     ),
     "full": _Scale(
         {
             "pretrain": Schedule(steps=1000, rows=512, length=4096, learning_rate=1.5e-4, warmup=100),
+            "base": Schedule(steps=1000, rows=512, length=4096, learning_rate=1.5e-4, warmup=100),
             "sft": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-5, warmup=30),
             "lora": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-4, warmup=30),
             "prefix": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-3, warmup=30),
@@ -65,7 +68,17 @@ SCALES = {
     ),
 }
 
-_CORPORA = {"pretrain": "markov", "sft": "reverse", "lora": "copy", "prefix": "copy", "dpo": "reverse"}
+_CORPORA = {
+    "pretrain": "markov",
+    "base": "reverse-base",
+    "sft": "reverse",
+    "lora": "copy",
+    "prefix": "copy",
+    "dpo": "reverse",
+}
+_BEGINS = {"pretrain": "", "base": "", "sft": "base"}
+"""Task -> the one whose weights it starts from. Learning a task from nothing passes through a stretch where rounding
+grows beyond all bounds; from a model that half knows it, two correct devices stay together to the end."""
 _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "lora": (("rank", 8), ("alpha", 16)),
     "prefix": (("tokens", 8),),
@@ -92,12 +105,12 @@ _ASKED = {
 
 
 def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
-    """What follows SFT starts from what SFT learned."""
     evaluation = SCALES[scale].evaluation
     if asked.performance_only:
         evaluation = Evaluation(0, 0)
     elif task == "pretrain":
         evaluation = replace(evaluation, every=SCALES[scale].every)
+    begins = _BEGINS.get(task, "sft")
     return Recipe(
         model,
         task,
@@ -105,19 +118,25 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
         _CORPORA[task],
         SCALES[scale].schedules[task],
         evaluation,
-        starts_from="" if task in _WIDE else f"{model}/sft".lower(),
+        starts_from=f"{model}/{begins}".lower() if begins else "",
         precisions=("float32", "bfloat16") if task in _WIDE else ("float32",),
         performance_only=asked.performance_only,
+        reference_only=task == "base",
         options=_OPTIONS.get(task, ()),
         scale=scale,
     )
 
 
-def _recipes(scale: str) -> list[Recipe]:
-    return [_recipe(model, task, asked, scale) for model, asked in _ASKED.items() for task in asked.tasks]
+def all_recipes(scale: str = "proxy", seed: int = 0) -> list[Recipe]:
+    """Of every level, with those that the recorder alone trains."""
+    return [
+        replace(_recipe(model, task, asked, scale), seed=seed)
+        for model, asked in _ASKED.items()
+        for task in (*(("base",) if "sft" in asked.tasks else ()), *asked.tasks)
+    ]
 
 
-RECIPES = {recipe.id: recipe for recipe in _recipes("proxy")}
+RECIPES = {recipe.id: recipe for recipe in all_recipes() if not recipe.reference_only}
 
 
 def recipes_of(level: str, tasks: Collection[str] = (), scale: str = "proxy", seed: int = 0) -> list[Recipe]:
@@ -134,7 +153,7 @@ def recipes_of(level: str, tasks: Collection[str] = (), scale: str = "proxy", se
             raise ValueError(f"{word} {', '.join(map(repr, unknown))}: there are {', '.join(known)}")
     included = LEVELS[: LEVELS.index(level) + 1]
     return [
-        replace(recipe, seed=seed)
-        for recipe in _recipes(scale)
-        if recipe.level in included and (not tasks or recipe.task in tasks)
+        recipe
+        for recipe in all_recipes(scale, seed)
+        if not recipe.reference_only and recipe.level in included and (not tasks or recipe.task in tasks)
     ]
