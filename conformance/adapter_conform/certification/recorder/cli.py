@@ -99,14 +99,14 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[Recipe]:
-    from adapter_conform.certification.recipes import recipes_of
+    from adapter_conform.certification.recipes import all_recipes, recipes_of
 
     try:
         tasks = [name for name in options.task.split(",") if name]
         recipes = recipes_of(options.level, tasks, options.scale, options.seed)
     except ValueError as error:
         parser.error(str(error))
-    known = {recipe.id: recipe for recipe in recipes}
+    known = {recipe.id: recipe for recipe in all_recipes(options.scale, options.seed)}
     unknown = [name for name in options.recipe if name not in known]
     if unknown:
         parser.error(f"--recipe {', '.join(unknown)}: there are {', '.join(known)}")

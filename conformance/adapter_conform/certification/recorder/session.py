@@ -18,7 +18,7 @@ from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.manifest import PackManifest
 from adapter_conform.certification.packs.pack import read_pack
 from adapter_conform.certification.packs.writing import PackWriter
-from adapter_conform.certification.recipes import Recipe, initial_weights
+from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
 from adapter_conform.certification.recipes.starting import Weights
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
@@ -65,9 +65,10 @@ class _Run:
 def _runs(request: Request) -> Iterator[_Run]:
     for recipe in request.recipes:
         for precision in recipe.precisions:
-            for variant in request.variants:
-                if precision in request.precisions:
-                    yield _Run(recipe, precision, VARIANTS[variant])
+            # What the device is not held against needs no spread.
+            variants = request.variants[:1] if recipe.reference_only else request.variants
+            if precision in request.precisions:
+                yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
 
 
 def record(request: Request, say: Say) -> None:
@@ -146,14 +147,14 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
         "date": _now(),
         "nondeterministic": sorted({str(one.message) for one in caught if "deterministic" in str(one.message)}),
     }
-    if run.precision == "float32" and run.variant.name == "base" and _is_start(run.recipe, request.recipes):
-        writer.add_final_weights(run.recipe.id, exported_weights(network))
+    if run.precision == "float32" and run.variant.name == "base" and _is_start(run.recipe):
+        writer.add_final_weights(run.recipe.id, _storable(exported_weights(network)))
     writer.add(measurement)
 
 
-def _is_start(recipe: Recipe, recipes: Sequence[Recipe]) -> bool:
-    """Whether a task can follow: what others start from is kept even if they are recorded another day."""
-    return recipe.task == "sft" or any(other.starts_from == recipe.id for other in recipes)
+def _is_start(recipe: Recipe) -> bool:
+    """Whether another recipe starts from what this one learns."""
+    return any(other.starts_from == recipe.id for other in all_recipes(recipe.scale, recipe.seed))
 
 
 def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
@@ -171,7 +172,8 @@ def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
 
 
 def _storable(weights: Weights) -> Weights:
-    """Numbers that float16 holds exactly, as a pack stores them in half the room."""
+    """Numbers that float16 holds exactly, as a pack stores them in half the room: what device and reference both start
+    from, so that nothing is lost by rounding what another training learned."""
     return {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
 
 
@@ -226,9 +228,7 @@ def _summary(measurement: Measurement) -> str:
 
 def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     """``recipes`` with what they start from, and that first."""
-    from adapter_conform.certification.recipes import recipes_of
-
-    known = {recipe.id: recipe for recipe in recipes_of("III", (), recipes[0].scale, recipes[0].seed)}
+    known = {recipe.id: recipe for recipe in all_recipes(recipes[0].scale, recipes[0].seed)}
     ordered: dict[str, Recipe] = {}
 
     def put(recipe: Recipe) -> None:

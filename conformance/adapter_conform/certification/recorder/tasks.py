@@ -115,7 +115,7 @@ class _NextToken(_Base):
             expected = questions.answers[first : first + _BATCH]
             answers, margins = self._greedy(self.tensor(questions.prompts[first : first + _BATCH]), expected.shape[1])
             for row, answer, margin in zip(expected.tolist(), answers.tolist(), margins.tolist(), strict=True):
-                figures = {"margin": shortest(margin)}
+                figures = {"margin": float(f"{margin:.3g}")}
                 found.append(Item(str(len(found)), tuple(row), tuple(answer), figures))
         return found
 
