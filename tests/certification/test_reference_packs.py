@@ -142,7 +142,14 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(pack: Path, name: str
 
 @pytest.mark.parametrize(
     "name",
-    ["../escape.json", "measurements/../../escape.json", "/etc/passwd", "measurements\\x.json", "weights/x.pkl", "x.json"],
+    [
+        "../escape.json",
+        "measurements/../../escape.json",
+        "/etc/passwd",
+        "measurements\\x.json",
+        "weights/x.pkl",
+        "x.json",
+    ],
 )
 def test_paths_that_leave_the_folder_are_refused(pack: Path, name: str) -> None:
     entry = {"sha256": "0" * 64, "bytes": 2}

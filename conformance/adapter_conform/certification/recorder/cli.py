@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--device", choices=("cuda", "cpu"), required=True, help="a pack of a CPU never stands for a GPU")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), required=True, help="a pack of a CPU never stands for a GPU"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder, created if missing")
     parser.add_argument("--level", choices=("I", "II", "III"), default="III", help="recipes up to this one [III]")
     parser.add_argument("--task", default="", metavar="NAMES", help="only these, joined by commas")

@@ -172,7 +172,10 @@ class _Preferring(_Base):
     def _held_out_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Float64 [items] each."""
         parts = [
-            [ratio.double().cpu().numpy() for ratio in self._ratios(self._held_out, slice(at, at + _BATCH), self.tensor)]
+            [
+                ratio.double().cpu().numpy()
+                for ratio in self._ratios(self._held_out, slice(at, at + _BATCH), self.tensor)
+            ]
             for at in range(0, len(self._held_out.prompts), _BATCH)
         ]
         chosen, rejected = (np.concatenate(part) for part in zip(*parts, strict=True))
