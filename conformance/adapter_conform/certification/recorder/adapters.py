@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from adapter_conform.certification.recipes import Recipe
-from adapter_conform.certification.recorder.initial import Weights
+from adapter_conform.certification.recipes import Recipe, lora_modules, lora_weights, prefix_weights
 
-__all__ = ["Forward", "adapted", "plain_forward"]
+__all__ = ["Forward", "adapt"]
 
 Forward = Callable[[Any], Any]
 """int64 [rows, length] -> logits [rows, length, vocabulary]"""
@@ -35,46 +34,49 @@ def _parameter(array: NDArray[np.float32], device: Any) -> Any:
     return torch.nn.Parameter(torch.from_numpy(np.array(array)).to(device))
 
 
-def plain_forward(network: Any) -> Forward:
-    return lambda ids: network(input_ids=ids).logits
-
-
-def adapted(recipe: Recipe, network: Any, adapters: Weights) -> tuple[Forward, list[Any]]:
+def adapt(recipe: Recipe, network: Any) -> tuple[Forward, list[Any]]:
     """How the task's model computes logits, and the parameters that learn. Changes ``network``."""
-    if recipe.task not in ("lora", "prefix"):
-        return plain_forward(network), list(network.parameters())
+    if recipe.task == "lora":
+        _freeze(network)
+        learning = _add_low_rank(recipe, network)
+    elif recipe.task == "prefix":
+        _freeze(network)
+        prefix = _parameter(prefix_weights(recipe), next(network.parameters()).device)
+        return _prefixed(network, prefix), [prefix]
+    else:
+        learning = list(network.parameters())
+    return lambda ids: network(input_ids=ids).logits, learning
+
+
+def _freeze(network: Any) -> None:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    if recipe.task == "lora":
-        return plain_forward(network), _add_low_rank(network, adapters, recipe.option("alpha") / recipe.option("rank"))
-    prefix = _parameter(adapters["prefix_encoder.weight"], next(network.parameters()).device)
-    return _prefixed(recipe, network, prefix), [prefix]
 
 
-def _add_low_rank(network: Any, adapters: Weights, scale: float) -> list[Any]:
+def _add_low_rank(recipe: Recipe, network: Any) -> list[Any]:
+    weights = lora_weights(recipe)
+    scale = recipe.option("alpha") / recipe.option("rank")
     learning = []
-    for name in adapters:
-        layer = name.removesuffix(".lora_A.weight")
-        if layer != name:
-            parent, _, child = layer.rpartition(".")
-            owner = network.get_submodule(parent)
-            module = _LowRank(getattr(owner, child), adapters[name], adapters[layer + ".lora_B.weight"], scale)
-            setattr(owner, child, module)
-            learning += [module.a, module.b]
+    for name in lora_modules(recipe.settings):
+        owner_name, _, child = name.rpartition(".")
+        owner = network.get_submodule(owner_name)
+        module = _LowRank(getattr(owner, child), weights[name + ".lora_A"], weights[name + ".lora_B"], scale)
+        setattr(owner, child, module)
+        learning += [module.a, module.b]
     return learning
 
 
-def _prefixed(recipe: Recipe, network: Any, prefix: Any) -> Forward:
-    """Keys and values learned for tokens before the first (Li & Liang, Prefix-Tuning, 2021), as PaddleNLP has it:
-    the positions of the real tokens start at 0, the learned keys are not rotated."""
-    settings = recipe.settings
-    layers, heads = settings["num_hidden_layers"], settings["num_key_value_heads"]
-    tokens = prefix.shape[0]
+def _prefixed(network: Any, prefix: Any) -> Forward:
+    """Keys and values learned for tokens before the first (Li & Liang, Prefix-Tuning, 2021), as PaddleNLP has it: the
+    positions of the real tokens start at 0, the learned keys are not rotated.
+
+    ``prefix`` is [tokens, 2 * layers, heads, size], the keys of all layers before the values.
+    """
+    tokens, layers = prefix.shape[0], prefix.shape[1] // 2
 
     def forward(ids: Any) -> Any:
         rows, length = ids.shape
-        # [tokens, 2 * layers, heads, size] -> 2 * layers of [rows, heads, tokens, size]
-        pieces = prefix.view(tokens, 2 * layers, heads, -1).permute(1, 2, 0, 3)
+        pieces = prefix.permute(1, 2, 0, 3)  # 2 * layers of [heads, tokens, size]
         if torch.is_autocast_enabled(ids.device.type):
             pieces = pieces.to(torch.get_autocast_dtype(ids.device.type))
         cache = DynamicCache()

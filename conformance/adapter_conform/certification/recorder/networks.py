@@ -16,7 +16,7 @@ import transformers
 from numpy.typing import NDArray
 
 from adapter_conform.certification.recipes import Recipe
-from adapter_conform.certification.recorder.initial import Weights
+from adapter_conform.certification.recipes.starting import Weights
 
 __all__ = ["build_network", "exported_weights", "load_weights"]
 
