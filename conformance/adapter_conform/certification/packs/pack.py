@@ -15,7 +15,7 @@ from adapter_conform.certification.packs.errors import PackError
 from adapter_conform.certification.packs.manifest import FILE, PackManifest, read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.packs.weightfile import unpacked
-from adapter_conform.certification.recipes import recipes_of
+from adapter_conform.certification.recipes import all_recipes
 from adapter_conform.certification.recipes.starting import Weights
 
 __all__ = ["Pack", "builtin", "read_pack"]
@@ -154,7 +154,7 @@ def _provenance_faults(pack: Pack) -> Iterator[str]:
 def _recipe_faults(pack: Pack) -> Iterator[str]:
     """Recipes that are others here than where the pack was recorded: nothing could be compared."""
     try:
-        known = {recipe.id: recipe for recipe in recipes_of("III", (), pack.scale, pack.seed)}
+        known = {recipe.id: recipe for recipe in all_recipes(pack.scale, pack.seed)}
     except ValueError as error:
         yield f"its scale: {error}"
         return

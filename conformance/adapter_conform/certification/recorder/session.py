@@ -18,7 +18,7 @@ from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.manifest import PackManifest
 from adapter_conform.certification.packs.pack import read_pack
 from adapter_conform.certification.packs.writing import PackWriter
-from adapter_conform.certification.recipes import Recipe, initial_weights
+from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
 from adapter_conform.certification.recipes.starting import Weights
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
@@ -65,8 +65,8 @@ class _Run:
 def _runs(request: Request) -> Iterator[_Run]:
     for recipe in request.recipes:
         for precision in recipe.precisions:
-            for variant in request.variants:
-                if precision in request.precisions:
+            for variant in request.variants[:1] if recipe.reference_only else request.variants:
+                if precision in request.precisions or recipe.reference_only:
                     yield _Run(recipe, precision, VARIANTS[variant])
 
 
@@ -226,9 +226,7 @@ def _summary(measurement: Measurement) -> str:
 
 def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     """``recipes`` with what they start from, and that first."""
-    from adapter_conform.certification.recipes import recipes_of
-
-    known = {recipe.id: recipe for recipe in recipes_of("III", (), recipes[0].scale, recipes[0].seed)}
+    known = {recipe.id: recipe for recipe in all_recipes(recipes[0].scale, recipes[0].seed)}
     ordered: dict[str, Recipe] = {}
 
     def put(recipe: Recipe) -> None:
