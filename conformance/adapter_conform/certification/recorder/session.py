@@ -67,7 +67,7 @@ def _runs(request: Request) -> Iterator[_Run]:
         for precision in recipe.precisions:
             # What the device is not held against needs no spread.
             variants = request.variants[:1] if recipe.reference_only else request.variants
-            if precision in request.precisions:
+            if precision in request.precisions or recipe.reference_only:
                 yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
 
 
