@@ -23,7 +23,6 @@ def manifest(**changes: object) -> PackManifest:
         "device": DEVICE,
         "versions": VERSIONS,
         "settings": {"threads": 1},
-        "recorder": "0" * 64,
         "started": "2026-01-01T00:00:00+00:00",
         "finished": "",
         "scale": "sample",

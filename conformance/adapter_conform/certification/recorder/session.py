@@ -108,7 +108,6 @@ def _writer(request: Request) -> PackWriter:
             "deterministic_algorithms": True,
             "bfloat16": "torch.autocast, parameters and optimizer float32",
         },
-        "recorder": provenance.sources_digest(),
         "started": _now(),
         "finished": "",
         "scale": first.scale,
@@ -148,6 +147,7 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
         "versions": writer.provenance["versions"],
         "threads": torch.get_num_threads(),
         "attention": run.variant.attention,
+        "recorder": provenance.sources_digest(),
         "date": _now(),
         "nondeterministic": sorted({str(one.message) for one in caught if "deterministic" in str(one.message)}),
     }
