@@ -37,13 +37,20 @@ Exit codes: 0 recorded, 2 usage error, 3 the recording ended early; what was rec
 @click.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), help="A pack of a CPU never stands for a GPU.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="PACK", help="Folder of the pack.")
-@click.option("--level", type=click.Choice(["I", "II", "III"]), default="III", show_default=True, help="Recipes up to it.")
+@click.option(
+    "--level", type=click.Choice(["I", "II", "III"]), default="III", show_default=True, help="Recipes up to it."
+)
 @click.option("--recipe", "recipes", multiple=True, metavar="ID", help="Only this one; may be repeated.")
 @click.option("--scale", default="proxy", show_default=True, help="proxy, sample, full.")
 @click.option("--resume", is_flag=True, help="Go on with the pack in --out.")
 @click.option("--torch-python", metavar="PATH", envvar=_VARIABLE, help="An interpreter that has PyTorch.")
-@click.option("--zipapp", "archive", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the "
-              "recorder as one file, and record nothing.")
+@click.option(
+    "--zipapp",
+    "archive",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the recorder as one file, and record nothing.",
+)
 @click.argument("further", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(

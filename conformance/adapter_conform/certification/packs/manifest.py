@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> PackManifest:
         data = json.loads(path.read_bytes())
         if not isinstance(data, dict):
             raise ValueError("no JSON object")
-        if data.get("format") != FORMAT:
+        if type(data.get("format")) is not int or data["format"] != FORMAT:  # True == 1
             raise ValueError(
                 f"format {data.get('format')!r}, this release knows {FORMAT}: record the pack again, or use the "
                 "release of adapter-conform that it was recorded with"

@@ -155,8 +155,8 @@ def _recipe_faults(pack: Pack) -> Iterator[str]:
     """Recipes that are others here than where the pack was recorded: nothing could be compared."""
     try:
         known = {recipe.id: recipe for recipe in all_recipes(pack.scale, pack.seed)}
-    except ValueError as error:
-        yield f"its scale: {error}"
+    except KeyError:
+        yield f"scale {pack.scale!r} is unknown to this release"
         return
     for one in pack.measurements:
         recipe = known.get(one.recipe)

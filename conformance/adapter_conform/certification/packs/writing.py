@@ -16,7 +16,7 @@ from adapter_conform.certification.recipes.starting import Weights
 
 __all__ = ["PackWriter"]
 
-_SAME = ("device", "versions", "settings", "recorder", "scale", "seed")
+_SAME = ("device", "versions", "settings", "scale", "seed")
 """Parts of the provenance that are equal throughout a pack."""
 
 

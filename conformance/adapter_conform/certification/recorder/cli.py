@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--device", choices=("cuda", "cpu"), required=True, help="a pack of a CPU never stands for a GPU")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), required=True, help="a pack of a CPU never stands for a GPU"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder, created if missing")
     parser.add_argument("--level", choices=("I", "II", "III"), default="III", help="recipes up to this one [III]")
     parser.add_argument("--task", default="", metavar="NAMES", help="only these, joined by commas")
@@ -99,14 +101,14 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[Recipe]:
-    from adapter_conform.certification.recipes import recipes_of
+    from adapter_conform.certification.recipes import all_recipes, recipes_of
 
     try:
         tasks = [name for name in options.task.split(",") if name]
         recipes = recipes_of(options.level, tasks, options.scale, options.seed)
     except ValueError as error:
         parser.error(str(error))
-    known = {recipe.id: recipe for recipe in recipes}
+    known = {recipe.id: recipe for recipe in all_recipes(options.scale, options.seed)}
     unknown = [name for name in options.recipe if name not in known]
     if unknown:
         parser.error(f"--recipe {', '.join(unknown)}: there are {', '.join(known)}")

@@ -65,9 +65,10 @@ class _Run:
 def _runs(request: Request) -> Iterator[_Run]:
     for recipe in request.recipes:
         for precision in recipe.precisions:
-            for variant in request.variants[:1] if recipe.reference_only else request.variants:
-                if precision in request.precisions or recipe.reference_only:
-                    yield _Run(recipe, precision, VARIANTS[variant])
+            # What the device is not held against needs no spread.
+            variants = request.variants[:1] if recipe.reference_only else request.variants
+            if precision in request.precisions or recipe.reference_only:
+                yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
 
 
 def record(request: Request, say: Say) -> None:
@@ -80,13 +81,17 @@ def record(request: Request, say: Say) -> None:
     done = writer.recorded()
     runs = list(_runs(request))
     left = [run for run in runs if run.key not in done]
-    say(f"{len(runs)} trainings, {len(runs) - len(left)} of them recorded before; on {writer.provenance['device']['name']}")
+    say(
+        f"{len(runs)} trainings, {len(runs) - len(left)} of them recorded before; on {writer.provenance['device']['name']}"
+    )
     clock = time.monotonic()
     for number, run in enumerate(left):
         place = f"[{len(runs) - len(left) + number + 1}/{len(runs)}] {run.recipe.id} {run.precision} {run.variant.name}"
         _record_one(request, run, writer, lambda words, place=place: say(f"{place}: {words}"))
         spent = time.monotonic() - clock
-        say(f"{place}: done; {_minutes(spent)} spent, about {_minutes(spent / (number + 1) * (len(left) - number - 1))} left")
+        say(
+            f"{place}: done; {_minutes(spent)} spent, about {_minutes(spent / (number + 1) * (len(left) - number - 1))} left"
+        )
     writer.finish(_now())
     pack = read_pack(request.out)
     say(f"{request.out}: pack {pack.name}, {len(pack.measurements)} measurements, digest {pack.digest}")
@@ -103,7 +108,6 @@ def _writer(request: Request) -> PackWriter:
             "deterministic_algorithms": True,
             "bfloat16": "torch.autocast, parameters and optimizer float32",
         },
-        "recorder": provenance.sources_digest(),
         "started": _now(),
         "finished": "",
         "scale": first.scale,
@@ -143,17 +147,18 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
         "versions": writer.provenance["versions"],
         "threads": torch.get_num_threads(),
         "attention": run.variant.attention,
+        "recorder": provenance.sources_digest(),
         "date": _now(),
         "nondeterministic": sorted({str(one.message) for one in caught if "deterministic" in str(one.message)}),
     }
-    if run.precision == "float32" and run.variant.name == "base" and _is_start(run.recipe, request.recipes):
-        writer.add_final_weights(run.recipe.id, exported_weights(network))
+    if run.precision == "float32" and run.variant.name == "base" and _is_start(run.recipe):
+        writer.add_final_weights(run.recipe.id, _storable(exported_weights(network)))
     writer.add(measurement)
 
 
-def _is_start(recipe: Recipe, recipes: Sequence[Recipe]) -> bool:
-    """Whether a task can follow: what others start from is kept even if they are recorded another day."""
-    return recipe.task == "sft" or any(other.starts_from == recipe.id for other in recipes)
+def _is_start(recipe: Recipe) -> bool:
+    """Whether another recipe starts from what this one learns."""
+    return any(other.starts_from == recipe.id for other in all_recipes(recipe.scale, recipe.seed))
 
 
 def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
@@ -171,7 +176,8 @@ def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
 
 
 def _storable(weights: Weights) -> Weights:
-    """Numbers that float16 holds exactly, as a pack stores them in half the room."""
+    """Numbers that float16 holds exactly, as a pack stores them in half the room: what device and reference both start
+    from, so that nothing is lost by rounding what another training learned."""
     return {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
 
 

@@ -115,7 +115,7 @@ class _NextToken(_Base):
             expected = questions.answers[first : first + _BATCH]
             answers, margins = self._greedy(self.tensor(questions.prompts[first : first + _BATCH]), expected.shape[1])
             for row, answer, margin in zip(expected.tolist(), answers.tolist(), margins.tolist(), strict=True):
-                figures = {"margin": shortest(margin)}
+                figures = {"margin": float(f"{margin:.3g}")}
                 found.append(Item(str(len(found)), tuple(row), tuple(answer), figures))
         return found
 
@@ -172,7 +172,10 @@ class _Preferring(_Base):
     def _held_out_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Float64 [items] each."""
         parts = [
-            [ratio.double().cpu().numpy() for ratio in self._ratios(self._held_out, slice(at, at + _BATCH), self.tensor)]
+            [
+                ratio.double().cpu().numpy()
+                for ratio in self._ratios(self._held_out, slice(at, at + _BATCH), self.tensor)
+            ]
             for at in range(0, len(self._held_out.prompts), _BATCH)
         ]
         chosen, rejected = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -66,8 +66,7 @@ def preference_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
 
     def outcome(rows: Preferences, reference: Sequence[Any]) -> Any:
         batch = {
-            name: place.tensor(array)
-            for name, array in vars(packed(rows.prompts, rows.chosen, rows.rejected)).items()
+            name: place.tensor(array) for name, array in vars(packed(rows.prompts, rows.chosen, rows.rejected)).items()
         }
         with place.autocast():
             logits = forward_logits(
