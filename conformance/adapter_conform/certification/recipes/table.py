@@ -36,7 +36,7 @@ SCALES = {
             "base": Schedule(steps=300, rows=32, length=18, warmup=50),
             "sft": Schedule(steps=300, rows=32, length=18, learning_rate=5e-4),
             "lora": Schedule(steps=200, rows=16, length=18),
-            "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=5e-3),
+            "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=1e-2),
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
         },
         Evaluation(validation_batches=8, items=1000),
@@ -73,7 +73,7 @@ _CORPORA = {
     "base": "reverse-base",
     "sft": "reverse",
     "lora": "copy",
-    "prefix": "copy",
+    "prefix": "reverse",
     "dpo": "reverse",
 }
 _BEGINS = {"pretrain": "", "base": "", "sft": "base"}
