@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,27 @@ def _trainer(session: Session, recipe: Recipe, model: Any) -> Trainer:
 def _save(trainer: Trainer, folder: Path) -> None:
     paddle = trainer.place.paddle
     paddle.save(trainer.task.model.state_dict(), str(folder / "model.pdparams"))
-    paddle.save(trainer.optimizer.state_dict(), str(folder / "optimizer.pdopt"))
+    paddle.save(_by_structure(trainer), str(folder / "optimizer.pdopt"))
+
+
+def _by_structure(trainer: Trainer) -> dict[str, Any]:
+    """The optimizer's state by the names of the parameters within the model.
+
+    Paddle names it by parameters that are counted through a process: another process may count from elsewhere.
+    """
+    names = {parameter.name: name for name, parameter in trainer.task.trainable}
+    return {_renamed(key, names): state for key, state in trainer.optimizer.state_dict().items()}
+
+
+def _restore(trainer: Trainer, state: dict[str, Any]) -> None:
+    names = {name: parameter.name for name, parameter in trainer.task.trainable}
+    trainer.optimizer.set_state_dict({_renamed(key, names): value for key, value in state.items()})
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """``"<parameter>_moment1_0"`` with the parameter's other name; what belongs to no parameter stays as it is."""
+    owner = max((name for name in names if key.startswith(name + "_")), key=len, default=None)
+    return key if owner is None else names[owner] + key[len(owner) :]
 
 
 def _in_fresh_process(folder: Path) -> list[float]:
@@ -107,7 +128,7 @@ def _go_on(request_file: Path) -> None:
     model = build_empty(session.paddle, recipe)
     model.set_state_dict(session.paddle.load(str(folder / "model.pdparams")))
     trainer = _trainer(session, recipe, model)
-    trainer.optimizer.set_state_dict(session.paddle.load(str(folder / "optimizer.pdopt")))
+    _restore(trainer, session.paddle.load(str(folder / "optimizer.pdopt")))
     trainer.run(range(*request["steps"]))
     (folder / "losses.json").write_text(json.dumps(trainer.measurement.losses))
 
