@@ -105,6 +105,13 @@ class BlockPool:
                 else:
                     self._free.append(block)
 
+    def forget(self) -> None:
+        """Frees what is kept for later prompts."""
+        self._free.extend(self._kept)
+        for block in self._kept:
+            del self._by_key[self._keys.pop(block)]
+        self._kept.clear()
+
     def _chain(self, tokens: Sequence[int], blocks: int) -> list[bytes]:
         """A key for each of the first ``blocks`` blocks, which stands for all tokens up to its end."""
         array = np.asarray(tokens[: blocks * self.block_tokens], dtype=np.int64).reshape(blocks, self.block_tokens)

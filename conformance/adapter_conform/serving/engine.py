@@ -110,6 +110,13 @@ class Engine:
         """Ends every request with an error."""
         return self.scheduler.fail(message)
 
+    def forget(self) -> None:
+        """Drops the statistics and what is kept for later prompts; nothing may be at work."""
+        if not self.idle:
+            raise RuntimeError("sequences are at work")
+        self.stats = EngineStats()
+        self.pool.forget()
+
     def run(self, requests: list[Request]) -> dict[str, list[Output]]:
         """Serves ``requests`` together and to their end: id -> outputs."""
         answers: dict[str, list[Output]] = {request.id: [] for request in requests}
