@@ -15,12 +15,13 @@ import numpy as np
 
 from adapter_conform.quantization.integers import BOUNDS, IntegerWeight, group_length
 
-__all__ = ["ARCH", "on_device"]
+__all__ = ["ALGORITHMS", "ARCH", "on_device"]
 
 ARCH = 80
 """Paddle checks it against its list of NVIDIA architectures; other devices ignore it."""
 
-_ALGORITHMS = {8: "weight_only_int8", 4: "weight_only_int4"}
+ALGORITHMS = {8: "weight_only_int8", 4: "weight_only_int4"}
+"""Bits -> what Paddle calls it."""
 
 
 def on_device(paddle: Any, weight: IntegerWeight, dtype: str) -> tuple[Any, Any]:
@@ -50,7 +51,7 @@ def on_device(paddle: Any, weight: IntegerWeight, dtype: str) -> tuple[Any, Any]
 def _codes(paddle: Any, rows: Any, weight: IntegerWeight, dtype: str) -> Any:
     """The bits of each number as the device lays them out: [..., numbers of a byte]."""
     out, _ = paddle.nn.quant.weight_quantize(
-        paddle.to_tensor(rows).astype(dtype), _ALGORITHMS[weight.bits], ARCH, weight.group
+        paddle.to_tensor(rows).astype(dtype), ALGORITHMS[weight.bits], ARCH, weight.group
     )
     raw = np.asarray(out.numpy()).view(np.uint8)
     return raw[..., None] if weight.bits == 8 else np.stack([raw & 15, raw >> 4], axis=-1)
@@ -63,7 +64,7 @@ def _joined(codes: Any, bits: int) -> Any:
 
 def _require_numbers(paddle: Any, tensor: Any, weight: IntegerWeight) -> None:
     ones = paddle.ones(weight.scales.shape if weight.group != -1 else weight.scales.shape[1:], "float16")
-    back = paddle.nn.quant.weight_dequantize(tensor, ones, _ALGORITHMS[weight.bits], group_size=weight.group)
+    back = paddle.nn.quant.weight_dequantize(tensor, ones, ALGORITHMS[weight.bits], group_size=weight.group)
     wrong = int(np.count_nonzero(np.asarray(back.astype("float32").numpy()) != weight.numbers))
     if wrong:
         raise RuntimeError(f"{wrong} of {weight.numbers.size} integers of a weight came back from the device changed")

@@ -94,14 +94,15 @@ class Decoder:
         """Of the linear layers inside the decoder, on the device."""
         return sum(linear.weight_bytes for linear in self.linears.values())
 
-    def logits(self, packed: Packed) -> Any:
-        """float32 [sequences that are due, vocabulary]; None where none is due. Keys and values join the cache."""
+    def logits(self, packed: Packed, every: bool = False) -> Any:
+        """float32 [sequences that are due, vocabulary], None where none is due; of ``every`` token if so asked: [tokens,
+        vocabulary]. Keys and values join the cache."""
         paddle = self._paddle
         with paddle.no_grad():
             x = self.hidden(packed)
-            if not packed.ends.size:
+            if not packed.ends.size and not every:
                 return None
-            if packed.ends.size < packed.tokens.size:
+            if packed.ends.size < packed.tokens.size and not every:
                 x = paddle.gather(x, paddle.to_tensor(packed.ends))
             return self._head(self._norm(x, self._final_norm)).astype("float32")
 
