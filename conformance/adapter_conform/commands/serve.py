@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from adapter_conform.states import ExitCode
-
 __all__ = ["command"]
 
 _EPILOG = """\b
@@ -77,5 +75,4 @@ def command(
         limits=Limits(most_running=batch, most_waiting=queue),
     )
     chosen = chosen_model(plugin, settings, model, config, weights, seed, scheme)
-    served = serve(chosen, host, port, step_limit)
-    raise SystemExit(int(ExitCode.CONFORMANT if served else ExitCode.INCONCLUSIVE))
+    serve(chosen, host, port, step_limit)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,9 @@ __all__ = ["Backend", "EngineFailed", "Health", "Model"]
 
 _LINE_LIMIT = 1 << 24
 """Bytes of a message."""
+
+_EXIT = 5.0
+"""Seconds that a process has to end in once it has closed its end."""
 
 _PAUSE = 0.2
 """Seconds before a process that has died is replaced."""
@@ -161,10 +165,9 @@ class Backend:
     async def _keep_alive(self) -> None:
         try:
             while not self._closing:
-                why = await self._live()
+                await self._live()
                 if self._closing:
                     return
-                self._set(Health.FAILED, why)
                 self.all_failures += 1
                 self.failures = 1 if self.gauges else self.failures + 1
                 if not self._ready.is_set() or self.failures > self.restarts:
@@ -173,8 +176,8 @@ class Backend:
         finally:
             self._ended.set()
 
-    async def _live(self) -> str:
-        """One life of the process: why it has ended."""
+    async def _live(self) -> None:
+        """One life of the process."""
         self._set(Health.STARTING, self.why or "the engine is starting")
         self.gauges = {}
         self._process = process = await asyncio.create_subprocess_exec(
@@ -191,12 +194,13 @@ class Backend:
         except ConnectionError as error:
             why = f"the engine's process does not listen: {error}"
         finally:
-            self._kill()
-            status = await process.wait()
+            if why:  # else it has closed its end by itself
+                self._kill()
+            status = await self._ended_with(process)
             why = why or f"the engine's process ended with status {status}"
+            self._set(Health.FAILED, why)  # before anybody hears of it and asks again
             for arrived in self._waiting.values():
                 arrived.put_nowait(EngineFailed(why))
-        return why
 
     async def _listen(self, process: asyncio.subprocess.Process) -> str:
         assert process.stdout is not None
@@ -240,10 +244,18 @@ class Backend:
     def _set(self, health: Health, why: str) -> None:
         self.health, self.why = health, why
 
+    async def _ended_with(self, process: asyncio.subprocess.Process) -> int:
+        try:
+            return await asyncio.wait_for(process.wait(), _EXIT)
+        except asyncio.TimeoutError:
+            self._kill()
+            return await process.wait()
+
     def _kill(self) -> None:
+        """Not by ``Process.kill``: that first asks for the exit status, which asyncio's own watcher then misses."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

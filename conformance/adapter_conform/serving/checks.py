@@ -19,7 +19,7 @@ from adapter_conform.serving.requests import Output, Request
 from adapter_conform.serving.scheduler import Limits
 from adapter_conform.serving.shape import DecoderShape
 
-__all__ = ["CHECKS", "Bed", "Check", "run_checks"]
+__all__ = ["CHECKS", "Bed", "Check", "by_definition", "cached", "returned", "run_checks", "seeded", "together"]
 
 _TIE = 64 * 2.0**-24
 """Two tokens whose logits differ by less, relative to the largest, may change places in float32."""

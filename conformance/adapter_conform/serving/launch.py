@@ -98,7 +98,7 @@ async def listening(backend: Backend, host: str, port: int) -> AsyncIterator[str
         await backend.close()
 
 
-def serve(model: Model, host: str, port: int, step_limit: float) -> bool:
+def serve(model: Model, host: str, port: int, step_limit: float) -> None:
     """Serves until SIGINT or SIGTERM. The first line on stdout is the address.
 
     Raises:
@@ -110,7 +110,6 @@ def serve(model: Model, host: str, port: int, step_limit: float) -> bool:
         raise ConformError(f"the engine could not be started: {error}") from error
     except OSError as error:
         raise UsageProblem(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
-    return True
 
 
 async def _serve(model: Model, host: str, port: int, step_limit: float) -> None:

@@ -59,7 +59,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ApiError(400, f"the body is not JSON: {error}") from error
     except RecursionError as error:
-        raise ApiError(400, "the body is nested too deeply") from error
+        raise ApiError(400, "the body is not JSON that can be read: it is nested too deeply") from error
     if not isinstance(body, dict):
         raise ApiError(400, f"the body is a JSON {type(body).__name__}, not an object")
     return body

@@ -22,7 +22,7 @@ class Limits:
     most_running: int = 16
     """Sequences of a step."""
     most_waiting: int = 64
-    """Requests that wait for a place; more are refused."""
+    """Requests that wait for a place in a full batch; more are refused."""
     most_prefill: int = 1024
     """Prompt tokens of a step. A longer prompt runs, but no other begins in its step."""
     most_catching_up: int = 32
@@ -52,7 +52,8 @@ class Scheduler:
         if self.pool.blocks_for(whole) > self.pool.count:
             room = self.pool.count * self.pool.block_tokens
             raise Refused("too_long", self._beyond(request, f"the whole cache holds {room} tokens"))
-        if len(self.waiting) >= self.limits.most_waiting:
+        places = self.limits.most_running - len(self.running)  # those that wait may join before the next step
+        if len(self.waiting) >= self.limits.most_waiting + places:
             raise Refused("queue_full", f"{len(self.waiting)} requests wait already; try again later")
         self.waiting.append(request)
 
