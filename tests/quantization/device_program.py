@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from adapter_conform.quantization.calibration import calibrated
@@ -75,6 +78,42 @@ def schemes() -> None:
             )
 
 
+@contextmanager
+def nibbles_in_the_wrong_order() -> Iterator[None]:
+    """The product takes the second number of each byte for the first."""
+    linear = paddle.nn.quant.weight_only_linear
+
+    def swapped(x: Any, weight: Any, *rest: Any) -> Any:
+        raw = weight.numpy().view("uint8")
+        return linear(x, paddle.to_tensor((raw << 4 | raw >> 4).view("int8")), *rest)
+
+    with mock.patch.object(paddle.nn.quant, "weight_only_linear", swapped):
+        yield
+
+
+@contextmanager
+def scales_along_the_wrong_axis() -> Iterator[None]:
+    """The product reads its scales as if they lay channel after channel."""
+    linear = paddle.nn.quant.weight_only_linear
+
+    def turned(x: Any, weight: Any, bias: Any, scales: Any, *rest: Any) -> Any:
+        wrong = np.ascontiguousarray(scales.numpy().T).reshape(scales.shape)
+        return linear(x, weight, bias, paddle.to_tensor(wrong), *rest)
+
+    with mock.patch.object(paddle.nn.quant, "weight_only_linear", turned):
+        yield
+
+
+def faults() -> None:
+    for fault in (nibbles_in_the_wrong_order, scales_along_the_wrong_axis):
+        make = linears_of("int4-g64", paddle, SHAPE, WEIGHTS, "float32")
+        with fault():
+            engine = Engine(paddle, SHAPE, WEIGHTS, EngineSettings("float32", blocks=16), make)
+            logits = forced_logits(engine, TEXTS[:1])[0]
+        wanted = oracle_logits(SHAPE, WEIGHTS, TEXTS[0], products_of("int4-g64", "float32"))
+        report(fault.__name__, off=float(np.sqrt(np.mean((logits - wanted) ** 2) / np.mean(wanted**2))))
+
+
 def own_integers() -> None:
     """Integers that no rounding of a weight would give, led past the device's own choice of scales."""
     random = np.random.RandomState(0)
@@ -108,6 +147,7 @@ def nibbles_swapped() -> None:
 
 
 schemes()
+faults()
 own_integers()
 nibbles_swapped()
 sys.stdout.flush()

@@ -18,6 +18,7 @@ PROGRAM = Path(__file__).with_name("device_program.py")
 RAN = [(scheme, "float32") for scheme in SCHEMES[1:]]
 RAN += [(scheme, "bfloat16") for scheme in ("int8", "int4-g64", "gptq4-g64", "a8w8-smooth")]
 LINEARS = 8
+LIMIT = 64 * 2.0**-24
 Found = dict[str, dict[str, Any]]
 
 
@@ -53,7 +54,12 @@ def test_logits_are_those_of_the_definition(found: Found, scheme: str, dtype: st
     if dtype == "bfloat16":
         assert off < 4 * 2.0**-8 + (found[f"{scheme} float32"]["error"] if integers else 0)
     else:
-        assert off < (2.0**-9 if integers else 64 * 2.0**-24)
+        assert off < (2.0**-9 if integers else LIMIT)
+
+
+@pytest.mark.parametrize("fault", ["nibbles_in_the_wrong_order", "scales_along_the_wrong_axis"])
+def test_a_fault_is_noticed(found: Found, fault: str) -> None:
+    assert found[fault]["off"] > 1000 * LIMIT
 
 
 @pytest.mark.parametrize(("scheme", "dtype"), RAN)

@@ -24,8 +24,8 @@ from adapter_conform.serving.blocks import BlockPool
 from adapter_conform.serving.checks import Bed, by_definition, cached, run_checks, seeded, together
 from adapter_conform.serving.decoder import DTYPES, Decoder
 from adapter_conform.serving.engine import Engine, EngineSettings
-from adapter_conform.serving.requests import Request, Sequence
 from adapter_conform.serving.packing import Packed
+from adapter_conform.serving.requests import Request, Sequence
 from adapter_conform.serving.shape import DecoderShape, drawn_weights
 from adapter_conform.session import open_session
 

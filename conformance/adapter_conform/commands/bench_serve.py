@@ -77,7 +77,9 @@ def command(
     from adapter_conform.serving.load.run import Options, measure
 
     if (plugin is None) == (url is None):
-        raise click.UsageError("say either which plugin to serve with, --plugin NAME, or which server to ask, --url URL")
+        raise click.UsageError(
+            "say either which plugin to serve with, --plugin NAME, or which server to ask, --url URL"
+        )
     options = Options(
         plugin=plugin,
         url=url,

@@ -19,8 +19,8 @@ Examples:
 Endpoints: POST /v1/completions and /v1/chat/completions (OpenAI's; stream by server-sent events), GET /v1/models,
 /health, /metrics (Prometheus). Errors: 400 malformed, 404 no such model, 413 too long, 429 too many wait,
 503 the device failed; the engine is then started anew. Weights are those of a safetensors file with Hugging Face's
-names, or drawn from the seed: then the model talks nonsense, at the speed of sense. Text becomes tokens byte by byte, or
-character by character where the vocabulary is smaller; a prompt may also be a list of tokens.
+names, or drawn from the seed: then the model talks nonsense, at the speed of sense. Text becomes tokens byte by byte,
+or character by character where the vocabulary is smaller; a prompt may also be a list of tokens.
 Exit codes: 0 stopped by a signal, 2 usage error, 3 the engine could not be started.
 """
 

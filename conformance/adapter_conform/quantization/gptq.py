@@ -1,5 +1,6 @@
 """GPTQ: weights are rounded one input feature after the other, and each one's error is made good by those that follow
-(Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2022). NumPy only."""
+(Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, 2022). NumPy
+only."""
 
 from __future__ import annotations
 

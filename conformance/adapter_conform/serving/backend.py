@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -117,7 +117,7 @@ class Backend:
         if self._task is not None:
             await self._task
 
-    async def answer(self, request: Request) -> AsyncIterator[Output]:
+    async def answer(self, request: Request) -> AsyncGenerator[Output, None]:
         """Tokens of ``request`` as they come. Left early, the request is cancelled and its blocks are freed.
 
         Raises:

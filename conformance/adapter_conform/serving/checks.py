@@ -70,7 +70,8 @@ def _differences(check: Check, what: str, found: Sequence[Output], wanted: Seque
         check.faults.append(f"{what}: {len(found)} tokens, not {len(wanted)}")
         return
     for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
-        assert one.logprob is not None and other.logprob is not None
+        assert one.logprob is not None
+        assert other.logprob is not None
         limit = _TIE * max(1.0, abs(other.logprob))
         if one.token != other.token:
             if other.top[0][1] - other.top[1][1] > limit:

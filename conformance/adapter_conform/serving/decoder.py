@@ -95,8 +95,8 @@ class Decoder:
         return sum(linear.weight_bytes for linear in self.linears.values())
 
     def logits(self, packed: Packed, every: bool = False) -> Any:
-        """float32 [sequences that are due, vocabulary], None where none is due; of ``every`` token if so asked: [tokens,
-        vocabulary]. Keys and values join the cache."""
+        """float32 [sequences that are due, vocabulary], None where none is due; [tokens, vocabulary] where ``every``
+        token's are asked for. Keys and values join the cache."""
         paddle = self._paddle
         with paddle.no_grad():
             x = self.hidden(packed)

@@ -13,7 +13,8 @@ from adapter_conform.quantization.linears import Linear
 from adapter_conform.serving.blocks import BlockPool
 from adapter_conform.serving.decoder import Decoder, MakeLinear, dense
 from adapter_conform.serving.packing import pack
-from adapter_conform.serving.requests import Request, Sequence as Served
+from adapter_conform.serving.requests import Request
+from adapter_conform.serving.requests import Sequence as Served
 from adapter_conform.serving.shape import DecoderShape
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ def _attention(qkv: Array, shape: DecoderShape) -> Array:
     scores = np.einsum("mhd,nhd->hmn", q, k) / np.sqrt(size)
     scores = np.where(np.tri(n, dtype=bool), scores, -np.inf)
     power = np.exp(scores - scores.max(-1, keepdims=True))
-    return np.einsum("hmn,nhd->mhd", power / power.sum(-1, keepdims=True), v).reshape(n, -1)
+    return np.asarray(np.einsum("hmn,nhd->mhd", power / power.sum(-1, keepdims=True), v).reshape(n, -1))
 
 
 def _rotated(x: Array, shape: DecoderShape) -> Array:

@@ -66,4 +66,5 @@ def rotary_table(positions: int, head_size: int, theta: float) -> NDArray[np.flo
     frequencies = theta ** (-np.arange(0, head_size, 2) / head_size)
     angles = np.arange(positions)[:, None] * frequencies
     whole = np.concatenate([angles, angles], axis=-1)
-    return np.stack([np.cos(whole), np.sin(whole)])[:, None, :, None].astype(np.float32)
+    table: NDArray[np.float32] = np.stack([np.cos(whole), np.sin(whole)])[:, None, :, None].astype(np.float32)
+    return table

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from aiohttp import web
 
@@ -58,7 +59,9 @@ class _Text:
 
     def _overlap(self) -> int:
         """Characters at the end that may begin a stop text."""
-        return max((n for stop in self.job.stop for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
+        return max(
+            (n for stop in self.job.stop for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0
+        )
 
 
 @dataclass
@@ -101,7 +104,7 @@ class Server:
     async def _health(self, _request: web.Request) -> web.StreamResponse:
         backend = self.backend
         ready = backend.health is Health.READY
-        body = {"status": backend.health.value, "reason": backend.why, "in_flight": backend.in_flight}
+        body: dict[str, Any] = {"status": backend.health.value, "reason": backend.why, "in_flight": backend.in_flight}
         body |= {"device": backend.facts.get("device"), "weight_bytes": backend.facts.get("weight_bytes")}
         return web.json_response(body, status=200 if ready else 503)
 

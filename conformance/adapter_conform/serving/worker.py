@@ -3,7 +3,7 @@
 One JSON object a line; what anything else prints to stdout goes to stderr instead.
 
     server -> worker   {"type": "hello", "plugin", "seed", "shape", "settings", "weights", "scheme"}   once, first
-    worker -> server   {"type": "ready", "device", "kernels", "weight_bytes", "blocks"}  or  {"type": "broken", "message"}
+    worker -> server   {"type": "ready", "device", "kernels", "weight_bytes", "blocks"}   or "broken", see below
     server -> worker   {"type": "submit", "request"}    {"type": "cancel", "id"}    {"type": "stop"}
     worker -> server   {"type": "refused", "id", "reason", "message"}
                        {"type": "step", "outputs", "gauges"}      after each step, and after a cancellation

@@ -96,10 +96,10 @@ async def vocabulary_of(url: str) -> tuple[str, int, int]:
         ConformError: no such server answers there.
     """
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-            async with session.get(f"{url}/v1/models") as response:
-                model = (await response.json())["data"][0]
-                return str(model["id"]), int(model["vocabulary"]), int(model["max_model_len"])
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/v1/models") as response:
+            model = (await response.json())["data"][0]
+            return str(model["id"]), int(model["vocabulary"]), int(model["max_model_len"])
     except (aiohttp.ClientError, TimeoutError, KeyError, IndexError, ValueError) as error:
         raise ConformError(
             f"{url} is no server of `adapter-conform serve`: {type(error).__name__}: {error}\n"
