@@ -19,7 +19,7 @@ $(STAMP): $(SOURCES)
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --find-links dist ./plugins/refchip
-	$(BIN)/pip install --quiet --find-links dist 'adapter-sdk[conform,new,models,diffusion,dev,docs]'
+	$(BIN)/pip install --quiet --find-links dist 'adapter-sdk[conform,new,models,diffusion,serve,dev,docs]'
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/adapter_*.whl
 	$(BIN)/pip install --quiet --find-links dist adapter-refchip
 	touch $@
