@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "adapter_sdk/host/access.h"
 #include "adapter_sdk/kernel.h"
 #include "dispatch.h"
@@ -8,8 +10,12 @@ namespace adapter::kernels {
 template <typename T>
 T read_number(Context& ctx, const Tensor& tensor) {
   T value{};
-  visit_dtype<float, double, int32_t, int64_t>(tensor.dtype, "a bound of linspace", [&](auto tag) {
-    value = static_cast<T>(read_scalar<typename decltype(tag)::type>(ctx, tensor));
+  visit_dtype<float, double, float16, bfloat16, int32_t, int64_t>(tensor.dtype, "a bound of linspace", [&](auto tag) {
+    using Stored = typename decltype(tag)::type;
+    if constexpr (std::is_same_v<Stored, float16> || std::is_same_v<Stored, bfloat16>)
+      value = static_cast<T>(static_cast<float>(read_scalar<Stored>(ctx, tensor)));
+    else
+      value = static_cast<T>(read_scalar<Stored>(ctx, tensor));
   });
   return value;
 }
