@@ -162,9 +162,6 @@ struct CallTensors {
   std::vector<const Tensor*> inputs;
   std::vector<Output*> outputs;
   void add(const Tensor& t) { inputs.push_back(&t); }
-  void add(const OptionalTensor& t) {
-    if (t) inputs.push_back(&t);
-  }
   void add(const TensorList& list) {
     for (const Tensor& t : list) inputs.push_back(&t);
   }

@@ -47,7 +47,7 @@ def _view(raw: TensorViewStruct) -> View:
 
 
 def views_of(raw: KernelCallStruct) -> tuple[list[View], list[View]]:
-    """Inputs and outputs. Absent optional inputs are not among them."""
+    """Inputs and outputs. Absent optional inputs, and inputs that a kernel may do without, are not among them."""
     inputs = [_view(raw.inputs[i]) for i in range(raw.n_inputs)]
     return inputs, [_view(raw.outputs[i]) for i in range(raw.n_outputs)]
 
