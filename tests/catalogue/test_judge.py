@@ -51,6 +51,7 @@ class Chip:
 
     def __init__(self, counted: str = "double/float32", counted_backward: str = "double_grad/float32") -> None:
         self.device, self.seed = "chip:0", 0
+        self.unusable: frozenset[tuple[str, str]] = frozenset()
         self.registered = {("double", "float32"), ("double_grad", "float32")}
         declared = [
             SimpleNamespace(
