@@ -98,14 +98,19 @@ def over_threads(session: Session, spec: OperatorSpec, example: Description, dty
     return _figure("threads", sum(wrong), THREADS * calls, f"from {THREADS} threads at once")
 
 
-def over_streams(session: Session, spec: OperatorSpec, example: Description, dtype: str, calls: int) -> GateFigure:
-    """Submits ``calls`` calls of ``spec``, forward and backward, to several streams in turn before reading any result.
+def over_streams(
+    session: Session, spec: OperatorSpec, example: Description, dtype: str, calls: int, backward: bool
+) -> GateFigure:
+    """Submits ``calls`` calls of ``spec`` to several streams in turn before reading any result.
+
+    Args:
+        backward: gradients, too, where the operator has any.
 
     Raises:
         Exception: whatever Paddle, the SDK or the plugin raises.
     """
     device = session.paddle.device
-    callers = [Caller(session, spec, example, dtype, number, backward=True) for number in range(STREAMS)]
+    callers = [Caller(session, spec, example, dtype, number, backward) for number in range(STREAMS)]
     lanes = [device.Stream(session.device) for _ in range(STREAMS)]
     pending: list[tuple[Caller, list[Any]]] = []
     for turn in range(calls):

@@ -79,7 +79,7 @@ def judge_call(
         if further.leak:
             prepare = partial(prepared_call, session.paddle, spec, inputs, attributes, cotangents)
             figures += leak_figures(session, prepare, further.leak)
-        figures += _with_other_inputs(session, spec, dtype, further)
+        figures += _with_other_inputs(session, spec, dtype, further, bool(cotangents))
     except Exception as error:  # whatever Paddle or the SDK raises is the device's answer, and is judged
         return _raised(session, error, [*required, *(required_backward or ())])
     outcome = _conclude(session, spec, run, figures, required, required_backward or (), expectation)
@@ -120,13 +120,15 @@ def _against_reference(
     return figures, pack.device
 
 
-def _with_other_inputs(session: Session, spec: OperatorSpec, dtype: str, further: Further) -> list[GateFigure]:
+def _with_other_inputs(
+    session: Session, spec: OperatorSpec, dtype: str, further: Further, backward: bool
+) -> list[GateFigure]:
     """Figures of calls whose inputs are drawn from the same example with other seeds."""
     if further.example is None:
         return []
     figures = []
     if further.streams:
-        figures.append(over_streams(session, spec, further.example, dtype, further.streams))
+        figures.append(over_streams(session, spec, further.example, dtype, further.streams, backward))
     if further.threads:
         figures.append(over_threads(session, spec, further.example, dtype, further.threads))
     if further.bias:

@@ -82,9 +82,9 @@ def test_streams_have_inputs_of_their_own_and_results_are_read_at_the_end() -> N
         result.array[...] = x.array * np.float32(2)
         return result
 
-    figure = over_streams(chip(), spec(good, gradient=None), EXAMPLE, "float32", 6)  # type: ignore[arg-type]
+    figure = over_streams(chip(), spec(good, gradient=None), EXAMPLE, "float32", 6, True)  # type: ignore[arg-type]
     assert (figure.gate, figure.value, figure.note) == ("streams", 0, f"6 calls over {STREAMS} streams")
-    figure = over_streams(chip(), spec(reused, gradient=None), EXAMPLE, "float32", 6)  # type: ignore[arg-type]
+    figure = over_streams(chip(), spec(reused, gradient=None), EXAMPLE, "float32", 6, True)  # type: ignore[arg-type]
     assert (figure.passed, figure.value) == (False, 3)
 
 
