@@ -3,7 +3,8 @@
     adapter-conform --plugin refchip --profile smoke --out out
     python tools/screenshots.py out/report.html docs/images
 
-Needs refchip, Chromium and playwright. Pictures stay below 150 KB: they are reduced to 64 colours.
+Needs refchip, Chromium and playwright. Pictures stay below 150 KB: they are reduced to 64 colours. Where Python is installed
+is left out of them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 _MOST_BYTES = 150_000
 _FAULTY = ("--suite", "ops", "-k", "float32 and (ops/tanh/ or ops/relu/ or ops/softmax/)")
 _FAULT = {"ADAPTER_CONFORM_PRELOAD": "adapter_faults:plant", "ADAPTER_FAULT": "missing_gradient"}
+_WITHOUT_PATHS = """() => {
+  for (const fact of document.querySelectorAll("dd")) {
+    fact.textContent = fact.textContent.replace(/^\\/.*(?=\\/site-packages\\/)/, "...");
+  }
+}"""
 
 
 def faulty_report(out: Path) -> str:
@@ -44,6 +50,7 @@ def picture(browser: Browser, address: str, path: Path, *, size: tuple[int, int]
     )
     page = context.new_page()
     page.goto(address)
+    page.evaluate(_WITHOUT_PATHS)
     if show:
         page.locator(show).first.evaluate("node => node.scrollIntoView()")
     page.screenshot(path=path)
