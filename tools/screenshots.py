@@ -3,8 +3,8 @@
     adapter-conform --plugin refchip --profile smoke --out out
     python tools/screenshots.py out/report.html docs/images
 
-Needs refchip, Chromium and playwright. Pictures stay below 150 KB: they are reduced to 64 colours. Where Python is installed
-is left out of them.
+Needs refchip, Chromium and playwright. Pictures stay below 150 KB: they are reduced to 64 colours. Where Python is
+installed is left out of them.
 """
 
 from __future__ import annotations
