@@ -18,11 +18,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from adapter_conform.bare.target import Target
 from adapter_conform.cases import Record
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.report.chart import error_chart, error_ratio
 from adapter_conform.report.curves import loss_charts
 from adapter_conform.report.lines import abbreviated
+from adapter_conform.report.next_step import next_step
 from adapter_conform.report.summary import KernelRow, RunResult, kernel_rows
 from adapter_conform.states import BAD, State, Verdict
 from adapter_conform.tracing.gaps import lacking_in
@@ -124,6 +126,8 @@ def render_html(result: RunResult) -> str:
         not_run=_reasons(records),
         kernels=kernels,
         coverage=coverage(kernels),
+        name=Target.of(result.options.plugin).name,
+        next_step=next_step(result),
         lacking=lacking_in(records, result.kernels)[:_MAX_REASONS],
         refused=[(row, text) for row in kernels for text in row.refusals],
         contradictions=result.contradictions[:_MAX_NOTICES],
