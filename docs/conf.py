@@ -22,6 +22,7 @@ extensions = [
     "repository",
 ]
 exclude_patterns = ["_ext", "examples", "decisions/README.md"]
+smartquotes = False  # two hyphens begin an option
 html_theme = "furo"
 html_title = "adapter-sdk"
 html_copy_source = False

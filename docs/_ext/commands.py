@@ -13,7 +13,8 @@ from sphinx.application import Sphinx
 def plain(app: Sphinx, context: click.Context, lines: list[str]) -> None:
     """Stars are stars, and the default of an option that is a path is shown as such."""
     lines[:] = [
-        re.sub(r"PosixPath\('(.*)'\)", r"'\1'", line) if "``" in line else line.replace("*", r"\*") for line in lines
+        re.sub(r"PosixPath\('(.*)'\)", r"'\1'", line) if "``" in line else re.sub(r"(?<!\*)\*(?!\*)", r"\*", line)
+        for line in lines
     ]
 
 
