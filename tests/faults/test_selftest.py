@@ -18,7 +18,7 @@ def test_the_fault_is_caught(proof: Proof, name: str) -> None:
 
 def test_the_healthy_device_raises_no_alarm(proof: Proof) -> None:
     assert proof.summary["false_alarms"] == 0, proof.summary["alarms"]
-    assert proof.summary["healthy"]["cases"] > 10 * (len(SAMPLE) - 3)
+    assert proof.summary["healthy"]["cases"] > 10 * (len(SAMPLE) - 5), "all but five concern many cases"
 
 
 def test_the_selftest_says_so(proof: Proof) -> None:
