@@ -49,6 +49,7 @@ could not be started.
 @click.option("--peak-tflops", type=click.FloatRange(0, min_open=True), help="Of the device, for --dtype.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write all here.")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="And a page with a chart.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -69,6 +70,7 @@ def command(
     peak_tflops: float | None,
     seed: int,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> None:
     """Searches the highest rate of requests at which the first token comes in time."""
     import asyncio
@@ -101,6 +103,10 @@ def command(
     print_result(console, result)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1) + "\n")
+    if html_file is not None:
+        from adapter_conform.serving.load.page import page
+
+        html_file.write_text(page(result), encoding="utf-8")
     if measured.equality is not None and not measured.equality.holds:
         context.exit(int(ExitCode.NOT_CONFORMANT))
     context.exit(int(ExitCode.CONFORMANT if measured.found.best is not None else ExitCode.INCONCLUSIVE))
