@@ -16,7 +16,7 @@ from adapter_conform.errors import ConformError
 from adapter_conform.parallel.strategies import DTYPES, STRATEGIES, Strategy
 from adapter_conform.states import ExitCode
 
-__all__ = ["command"]
+__all__ = ["command", "draw_weights", "require"]
 
 _EPILOG = """\b
 Examples:
@@ -51,7 +51,9 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 @click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
 @click.option("--beat", metavar="TIME", default="10s", show_default=True, callback=_seconds, help="Between heartbeats.")
-@click.option("--save", metavar="TIME", default="10m", show_default=True, callback=_seconds, help="Between checkpoints.")
+@click.option(
+    "--save", metavar="TIME", default="10m", show_default=True, callback=_seconds, help="Between checkpoints."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -68,12 +70,13 @@ def command(
     """Trains a model for a time and watches what creeps."""
     chosen = STRATEGIES.get(strategy, Strategy("one_card"))
     what = {"plugin": plugin, "strategy": strategy, "dtype": dtype, "seed": seed}
-    _require(plugin, chosen)
+    require(plugin, chosen)
     _prepare(out, what, resume)
     context.exit(int(_run(chosen, what, out, duration, beat, save)))
 
 
-def _require(plugin: str, strategy: Strategy) -> None:
+def require(plugin: str, strategy: Strategy) -> None:
+    """Raises click.UsageError where ``strategy`` cannot run on ``plugin`` here."""
     import adapter_sdk
     from adapter_conform.models.paddlenlp_adapter import why_unavailable
     from adapter_sdk.errors import AdapterError
@@ -117,10 +120,8 @@ def _run(strategy: Strategy, what: dict[str, Any], out: Path, seconds: float, be
 
     weights = (out / "weights.safetensors").resolve()
     if not weights.exists():
-        _draw(strategy.model, what["seed"], weights)
-    course = Course(
-        what["plugin"], strategy, what["dtype"], what["seed"], weights, (out / "checkpoints").resolve()
-    )
+        draw_weights(strategy.model, what["seed"], weights)
+    course = Course(what["plugin"], strategy, what["dtype"], what["seed"], weights, (out / "checkpoints").resolve())
     path = out / "heartbeat.jsonl"
     stop = False
 
@@ -151,7 +152,7 @@ def _run(strategy: Strategy, what: dict[str, Any], out: Path, seconds: float, be
     return ExitCode.CONFORMANT if result.complete else ExitCode.INCONCLUSIVE
 
 
-def _draw(model: str, seed: int, path: Path) -> None:
+def draw_weights(model: str, seed: int, path: Path) -> None:
     """Draws the initial weights in a process of its own: this one does without Paddle."""
     command_line = [sys.executable, "-m", "adapter_conform.parallel.models", model, str(seed), str(path)]
     done = subprocess.run(command_line, capture_output=True, text=True, check=False)

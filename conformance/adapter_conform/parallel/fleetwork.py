@@ -34,8 +34,8 @@ class Groups:
 
     def __init__(self, fleet: Any = None) -> None:
         self.fleet = fleet
-        hybrid = None if fleet is None else fleet.get_hybrid_communicate_group()
-        self.hybrid = hybrid
+        hybrid: Any = None if fleet is None else fleet.get_hybrid_communicate_group()
+        self.hybrid: Any = hybrid
         self.tensor_rank = 0 if hybrid is None else int(hybrid.get_model_parallel_rank())
         self.replica = 0
         if hybrid is not None:
@@ -124,6 +124,7 @@ def step_of(
     """Forward and backward of one step. The optimizer is the caller's to call."""
     if strategy.pipeline > 1:
         return _pipelined(paddle, model, optimizer, precision)
+
     def step(inputs: Any, labels: Any) -> Any:
         with autocast(paddle, precision):
             loss = forward_loss(model, *own_positions(strategy.attention, inputs, labels))

@@ -21,10 +21,10 @@ from adapter_conform.models.paddlenlp_adapter import build_model
 from adapter_conform.models.weights import write_weights
 from adapter_conform.models.workloads import drawn_weights
 
-__all__ = ["LENGTH", "MODELS", "ROWS", "load_part", "part_of", "whole_weights"]
+__all__ = ["LENGTH", "MODELS", "load_part", "part_of", "whole_weights"]
 
-ROWS, LENGTH = 8, 32
-"""Of one step, all replicas together."""
+LENGTH = 32
+"""Of a row."""
 
 MODELS: dict[str, Architecture] = {
     "llama": ARCHITECTURES["llama_gqa"],
