@@ -63,9 +63,9 @@ def enter(paddle: ModuleType, strategy: Strategy, rows: int) -> Groups:
             "micro_batch_size": rows // micro_batches(rows),
             "enable_partial_send_recv": not strategy.sequence,
         }
-        # A batch of sends and receives opens no group on a custom device (ProcessGroupCustom has no coalescing), so that
-        # every stage of an interleaved schedule would receive first and none send. One by one, odd and even stages
-        # take turns.
+        # A batch of sends and receives opens no group on a custom device (ProcessGroupCustom has no coalescing), so
+        # that every stage of an interleaved schedule would receive first and none send. One by one, odd and even
+        # stages take turns.
         settings.hybrid_configs["pp_configs"].use_batch_p2p_comm = False
     fleet.base.topology._HYBRID_PARALLEL_GROUP = None  # of the case before; fleet would keep it
     fleet.init(is_collective=True, strategy=settings, log_level="ERROR")

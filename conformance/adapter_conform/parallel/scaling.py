@@ -35,7 +35,7 @@ def flops_per_token(model: str) -> float:
 
 
 def scaled(strategies: Sequence[Strategy], seconds: Sequence[float], peak: float | None) -> list[Scaling]:
-    """``seconds`` of a step under each strategy; ``peak`` in FLOP/s of one card. The first strategy is the yardstick."""
+    """``seconds`` of a step under each strategy; ``peak`` in FLOP/s of one card. The first is the yardstick."""
     rates = [strategy.batch * LENGTH / step for strategy, step in zip(strategies, seconds, strict=True)]
     share = rates[0] / strategies[0].ranks
     return [

@@ -1,4 +1,4 @@
-"""The loop of a soak: so many steps a beat, a checkpoint now and then, and a restart from it when something goes wrong."""
+"""The loop of a soak: so many steps a beat, a checkpoint now and then, a restart from it when something goes wrong."""
 
 from __future__ import annotations
 
