@@ -100,7 +100,8 @@ def test_gaps_lost_losses_and_restarts_are_counted() -> None:
 
 
 def run(*arguments: str) -> subprocess.Popen[str]:
-    command = conform_command("soak", "--plugin", "refchip", "--beat", "0.2s", "--save", "1s", *arguments)
+    settings = ("--strategy", "one_card", "--beat", "0.2s", "--save", "1s")
+    command = conform_command("soak", "--plugin", "refchip", *settings, *arguments)
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=conform_environment()
     )
