@@ -69,7 +69,7 @@ class CollectivesSuite:
             return Outcome(State.UNSUPPORTED, message=f"takes {ranks} cards, one a rank; this machine has {cards}")
         fails = bool(case.payload["fails"])
         try:
-            crew = CREWS.get(session.plugin.name, ranks, session.seed, _PATIENCE if fails else {})
+            crew = CREWS.get(session.target, ranks, session.seed, _PATIENCE if fails else {})
         except CrewLost as error:
             return Outcome(State.FAILED, message=f"no {ranks} ranks could be started: {error}")
         answers = crew.run(case.payload["job"], _CASE_LIMIT)

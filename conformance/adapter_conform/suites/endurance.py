@@ -77,7 +77,7 @@ class EnduranceSuite:
         whole_weights(session.paddle, strategy.model, seed, weights)
 
         def course(name: str) -> Course:
-            return Course(session.plugin.name, strategy, "float32", seed, weights, folder / name, _PATIENCE)
+            return Course(session.target, strategy, "float32", seed, weights, folder / name, _PATIENCE)
 
         key = (strategy.name, seed)
         if key not in self._whole:

@@ -75,7 +75,7 @@ class ParallelSuite:
             return Outcome(State.UNSUPPORTED, message=missing)
         weights, alone = self._train_alone(session, strategy, case.payload)
         try:
-            crew = CREWS.get(session.plugin.name, strategy.ranks, session.seed, {})
+            crew = CREWS.get(session.target, strategy.ranks, session.seed, {})
         except CrewLost as error:
             return Outcome(State.FAILED, message=f"no {strategy.ranks} ranks could be started: {error}")
         job = {"type": "parallel", **case.payload, "dtype": case.dtype, "weights": str(weights)}
