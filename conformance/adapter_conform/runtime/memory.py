@@ -182,7 +182,8 @@ def device_functions(bench: Bench) -> None:
     tensor = bench.tensor(array)
     bench.stored("a tensor of 5 MiB", array, tensor)
     allocated, reserved = device.memory_allocated(card), device.memory_reserved(card)
-    bench.demand(allocated - before >= array.nbytes, f"memory_allocated rose by {allocated - before} for {array.nbytes}")
+    risen = allocated - before
+    bench.demand(risen >= array.nbytes, f"memory_allocated rose by {risen} bytes for {array.nbytes}")
     bench.demand(reserved >= allocated, f"memory_reserved is {reserved}, less than memory_allocated, {allocated}")
     del tensor
     bench.settled()
