@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find adapter_sdk csrc plugins c
   -not -path '*{*' \( -name '*.py' -o -name '*.cc' -o -name '*.cpp' -o -name '*.h' -o -name '*.inc' -o -name '*.toml' \
   -o -name '*.txt' -o -name '*.cmake*' -o -name '*.j2' -o -name '*.jinja' -o -name '*.css' -o -name '*.js' \))
 
-.PHONY: install conform test lint clean abi-matrix second-paddle add-paddle wheels
+.PHONY: install conform test docs screenshots lint clean abi-matrix second-paddle add-paddle wheels
 
 install: $(STAMP)
 
@@ -19,7 +19,7 @@ $(STAMP): $(SOURCES)
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist --find-links dist ./plugins/refchip
-	$(BIN)/pip install --quiet --find-links dist 'adapter-sdk[conform,new,models,diffusion,dev]'
+	$(BIN)/pip install --quiet --find-links dist 'adapter-sdk[conform,new,models,diffusion,serve,dev,docs]'
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/adapter_*.whl
 	$(BIN)/pip install --quiet --find-links dist adapter-refchip
 	touch $@
@@ -29,6 +29,13 @@ conform: install
 
 test: conform
 	$(BIN)/pytest
+
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+
+# The pictures in docs/images, from runs of refchip; needs Chromium.
+screenshots: install
+	$(BIN)/python tools/screenshots.py docs/images
 
 lint: install
 	$(BIN)/ruff check .

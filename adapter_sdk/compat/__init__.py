@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adapter_sdk.compat import amp, attention
+from adapter_sdk.compat import amp, attention, distributed
 from adapter_sdk.compat._mend import Applied, Mend, TableMend
 from adapter_sdk.versions import matches
 
@@ -28,7 +28,7 @@ __all__ = ["Applied", "Mend", "TableMend", "apply", "mends"]
 
 def mends() -> Sequence[Mend | TableMend]:
     """Every mend, whether or not a device wants it."""
-    return (*amp.MENDS, *attention.MENDS)
+    return (*amp.MENDS, *attention.MENDS, *distributed.MENDS)
 
 
 def apply(plugin: LoadedPlugin) -> list[Applied]:

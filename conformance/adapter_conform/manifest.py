@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class Manifest:
     digest: str
     cases: tuple[str, ...]
     """Ids of the whole plan; a shard takes its part of them."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the command that the suite has for itself."""
 
     @classmethod
     def of(
@@ -90,6 +92,7 @@ class Manifest:
             "available": plan.available,
             "digest": plan.digest,
             "cases": plan.ids,
+            "settings": options.settings,
         }
         return cls._of_json(json.loads(json.dumps(jsonable(data))))
 
@@ -115,6 +118,7 @@ class Manifest:
             "replay": None if self.replay is None else Path(self.replay),
             "shard": None if self.shard is None else Shard.parse(self.shard),
             "shrink": self.shrink,
+            "settings": self.settings,
         }
         return RunOptions(**{**fields, **changes})
 
@@ -161,6 +165,7 @@ _REQUEST = {
     "seed": "--seed",
     "case_timeout": "--case-timeout",
     "expression": "-k",
+    "settings": "options of its command",
 }
 
 

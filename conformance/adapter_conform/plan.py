@@ -75,9 +75,15 @@ class RunOptions:
     """Seconds for the whole run."""
     shrink: bool = True
     """Whether failures are made small afterwards, and written as files of their own."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Options of the command that a suite has for itself, without their dashes, e.g. ``{"level": "I"}`` of certify."""
 
     def repro(self, suite: str, case_id: str) -> str:
         """A shell command that reruns one case alone."""
+        if self.settings:
+            words = ["adapter-conform", "certify", "--plugin", self.plugin, "--seed", str(self.seed)]
+            words += [word for name, value in self.settings.items() if value for word in (f"--{name}", value)]
+            return shlex.join([*words, "-k", case_id])
         words = [
             "adapter-conform",
             *Target.of(self.plugin).words(),
@@ -151,7 +157,13 @@ def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: Loaded
         UsageProblem: a suite refuses the request (a malformed replay file...), or ``-k`` cannot be read.
         ConformError: a suite broke down, or gave cases that cannot be run or exclusions that cannot be read.
     """
-    request = PlanRequest(plugin=plugin, profile=options.profile, seed=options.seed, replay=options.replay)
+    request = PlanRequest(
+        plugin=plugin,
+        profile=options.profile,
+        seed=options.seed,
+        replay=options.replay,
+        settings=options.settings,
+    )
     found = [(suite.spec, case) for suite in suites for case in _cases_of(suite, request)]
     _check_unique([case for _, case in found])
     chosen = found
@@ -171,12 +183,16 @@ def make_plan(options: RunOptions, suites: Sequence[LoadedSuite], plugin: Loaded
 def narrowed_by(options: RunOptions, suites: Sequence[LoadedSuite]) -> tuple[str, ...]:
     """The options that leave a part of the plan out; none for a run whose verdict is on everything.
 
-    A suite with a session of its own is all that there is to judge: it can run with no other.
+    A suite with a session of its own is all that there is to judge: it can run with no other. So is one that says that
+    it ``stands_alone``.
     """
     found = []
     names = [loaded.suite.name for loaded in suites]
-    if not set(DEFAULT_SUITES) <= set(names) and not any(loaded.session_provider for loaded in suites):
+    alone = any(loaded.session_provider or getattr(loaded.suite, "stands_alone", False) for loaded in suites)
+    if not set(DEFAULT_SUITES) <= set(names) and not alone:
         found.append(f"--suite {','.join(names)}")
+    if options.settings.get("task"):
+        found.append(f"--task {options.settings['task']}")
     if options.expression is not None:
         found.append(f"-k {shlex.quote(options.expression)}")
     if options.shard is not None:

@@ -23,10 +23,12 @@ __all__ = [
     "TrainingRun",
     "autocast",
     "decorated",
+    "inspect",
     "lies_on",
     "loss_scaler",
     "place_of",
     "train_llama",
+    "trained_state",
 ]
 
 _INSPECTED_AT_START = 3
@@ -115,14 +117,14 @@ def train_llama(
         scaled.backward()
         inspected = step < _INSPECTED_AT_START or step == len(inputs) - 1
         if inspected:  # before the optimizer, whose kernel may move what reaches it
-            _inspect(_gradients(model, loss), device, step, placement)
+            inspect(_gradients(model, loss), device, step, placement)
         if scaler is None:
             optimizer.step()
         else:
             scaler.step(optimizer)
             scaler.update()
         if inspected:
-            _inspect(_state(model, optimizer), device, step, placement)
+            inspect(trained_state(model, optimizer), device, step, placement)
         optimizer.clear_grad()
         losses.append(float(loss))
         seconds.append(time.perf_counter() - start)
@@ -183,7 +185,8 @@ def lies_on(tensor: Any, device: str) -> bool:
     return place == device or place.split(":")[0] == device
 
 
-def _inspect(tensors: Iterable[tuple[str, Any]], device: str, step: int, placement: Placement) -> None:
+def inspect(tensors: Iterable[tuple[str, Any]], device: str, step: int, placement: Placement) -> None:
+    """Notes in ``placement`` which of the named ``tensors`` do not lie on ``device``, or are not there (None)."""
     for name, tensor in tensors:
         if any(part in name for part in _HOST_STATE):
             place = place_of(tensor)
@@ -202,7 +205,8 @@ def _gradients(model: Any, loss: Any) -> Iterator[tuple[str, Any]]:
         yield f"gradient {name}", parameter.grad
 
 
-def _state(model: Any, optimizer: Any) -> Iterator[tuple[str, Any]]:
+def trained_state(model: Any, optimizer: Any) -> Iterator[tuple[str, Any]]:
+    """Parameters, states of the optimizer and master weights, by name."""
     for name, parameter in model.named_parameters():
         yield f"parameter {name}", parameter
     for name, state in optimizer.state_dict().items():

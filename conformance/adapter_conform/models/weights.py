@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from adapter_conform.models.shape import LlamaShape
 
-__all__ = ["Weights", "llama_weights", "paddle_layout", "read_weights", "write_weights"]
+__all__ = ["Weights", "gpt_layout", "llama_weights", "paddle_layout", "read_weights", "write_weights"]
 
 Weights = dict[str, NDArray[np.float32]]
 """Name -> array; a linear layer's weight is [out, in]."""
@@ -72,4 +72,45 @@ def paddle_layout(weights: Weights, base: str) -> Weights:
         target = base + name[len("model") :] if name.startswith("model.") else name
         transposed = array.ndim == 2 and not name.endswith("embed_tokens.weight")
         renamed[target] = np.ascontiguousarray(array.T if transposed else array)
+    return renamed
+
+
+_GPT_PARTS = {
+    "attn.c_proj": "self_attn.out_proj",
+    "mlp.c_fc": "linear1",
+    "mlp.c_proj": "linear2",
+    "ln_1": "norm1",
+    "ln_2": "norm2",
+}
+_GPT_ENDS = {
+    "transformer.wte.weight": "gpt.embeddings.word_embeddings.weight",
+    "transformer.wpe.weight": "gpt.embeddings.position_embeddings.weight",
+    "transformer.ln_f.weight": "gpt.decoder.norm.weight",
+    "transformer.ln_f.bias": "gpt.decoder.norm.bias",
+}
+
+
+def gpt_layout(weights: Weights) -> Weights:
+    """Weights of a GPT-2 of Hugging Face as PaddleNLP's GPT names them: nothing is transposed, and the one product
+    that gives queries, keys and values is split in three on its last axis.
+
+    Raises:
+        ValueError: a name is none of GPT-2's.
+    """
+    renamed: Weights = {}
+    for name, array in weights.items():
+        if name in _GPT_ENDS:
+            renamed[_GPT_ENDS[name]] = array
+            continue
+        head, _, rest = name.removeprefix("transformer.h.").partition(".")
+        part, _, kind = rest.rpartition(".")
+        layer = f"gpt.decoder.layers.{head}."
+        if part == "attn.c_attn":
+            thirds = np.split(array, 3, axis=-1)
+            for letter, third in zip("qkv", thirds, strict=True):
+                renamed[f"{layer}self_attn.{letter}_proj.{kind}"] = np.ascontiguousarray(third)
+        elif part in _GPT_PARTS:
+            renamed[f"{layer}{_GPT_PARTS[part]}.{kind}"] = array
+        else:
+            raise ValueError(f"{name!r} is no weight of a GPT-2")
     return renamed

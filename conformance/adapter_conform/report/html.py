@@ -6,6 +6,7 @@ so that a run of 20,000 cases stays small and quick to open.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -174,7 +175,24 @@ def _template() -> jinja2.Template:
     environment.filters["abbreviated"] = abbreviated
     environment.filters["ratio"] = error_ratio
     environment.filters["figure"] = lambda value: f"{value:.4g}"
+    environment.filters["limit"] = lambda limit: "none" if limit == math.inf else f"{limit:.4g}"
+    environment.filters["duration"] = duration
+    environment.globals["infinite"] = math.inf
+    environment.filters["breakable"] = _breakable
     return environment.get_template("report.html.j2")
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` as a person says it: "12.3 s", "4 min 10 s", "2 h 1 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _breakable(name: str) -> Markup:
+    """``name`` that a narrow column may break behind an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _matrix(records: Sequence[Record]) -> tuple[list[tuple[str, dict[str, Cell]]], list[str]]:
@@ -215,7 +233,8 @@ def _facts(prefix: str, data: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _words(value: Any, in_bytes: bool) -> str:
     if isinstance(value, list):
-        return ", ".join(_words(item, in_bytes) for item in value)
+        found = Counter(_words(item, in_bytes) for item in value)
+        return ", ".join(words if number == 1 else f"{number} x {words}" for words, number in found.items())
     if isinstance(value, dict):
         return " ".join(f"{key} {_words(item, key.endswith('_bytes'))}" for key, item in value.items())
     if in_bytes and isinstance(value, int):

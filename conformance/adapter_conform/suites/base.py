@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -26,6 +26,8 @@ class PlanRequest:
     profile: str
     seed: int
     replay: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Options of the suite's own command."""
 
 
 class Suite(Protocol):

@@ -1,55 +1,159 @@
-"""Every recipe of the proxies. A new one is one entry."""
+"""Every recipe, at three scales. A new one is one entry.
+
+``proxy``   the standard's architectures, small enough for a workstation: level I takes minutes
+``sample``  the same in a few dozen steps: shows that the tool works, and tells nothing about a device
+``full``    the standard's own configurations, for a cluster
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from adapter_conform.certification.recipes.recipe import Evaluation, Recipe, Schedule
 
-__all__ = ["LEVELS", "RECIPES", "recipes_of"]
+__all__ = ["LEVELS", "RECIPES", "SCALES", "TASKS", "all_recipes", "recipes_of"]
 
 LEVELS = ("I", "II", "III")
 """Cumulative: a level asks for all below it."""
 
-_PRETRAIN = Schedule(steps=1000, rows=8, length=32)
-_SFT = Schedule(steps=1000, rows=32, length=18, learning_rate=2e-3, warmup=50)
-_LORA = Schedule(steps=200, rows=16, length=18, learning_rate=5e-4)
-_PREFIX = Schedule(steps=200, rows=16, length=18, learning_rate=5e-3)
-_DPO = Schedule(steps=200, rows=8, length=18, learning_rate=1e-4)
+TASKS = ("pretrain", "sft", "lora", "prefix", "dpo")
 
 
-def _language_model(model: str, level: str, tasks: Collection[str]) -> list[Recipe]:
-    """``tasks`` of one model; what follows SFT starts from what SFT learned."""
-    sft = f"{model}/sft".lower()
-    every = (
-        Recipe(model, "pretrain", level, "markov", _PRETRAIN, Evaluation(every=200)),
-        Recipe(model, "sft", level, "reverse", _SFT),
-        Recipe(model, "lora", level, "copy", _LORA, starts_from=sft, options=(("rank", 8), ("alpha", 16))),
-        Recipe(model, "prefix", level, "copy", _PREFIX, starts_from=sft, options=(("tokens", 8),)),
-        Recipe(model, "dpo", level, "reverse", _DPO, starts_from=sft, options=(("beta", 0.1),)),
-    )
-    return [recipe for recipe in every if recipe.task in tasks]
+@dataclass(frozen=True)
+class _Scale:
+    schedules: Mapping[str, Schedule]
+    """By task."""
+    evaluation: Evaluation
+    every: int
+    """Steps between the validation losses of pretraining."""
 
 
-RECIPES = {
-    recipe.id: recipe
-    for recipe in (
-        *_language_model("LLaMA1-13B", "I", ("pretrain", "sft", "lora", "prefix", "dpo")),
-        *_language_model("Qwen2-14B", "II", ("pretrain", "sft", "lora", "dpo")),
-        *_language_model("LLaMA3-70B", "III", ("pretrain", "sft", "lora", "dpo")),
-        *_language_model("Qwen2-57B-A14B", "III", ("pretrain", "sft")),
-        Recipe("GPT-3-175B", "pretrain", "III", "markov", _PRETRAIN, Evaluation(0, 0), performance_only=True),
-    )
+SCALES = {
+    "proxy": _Scale(
+        {
+            "pretrain": Schedule(steps=1000, rows=8, length=32),
+            "base": Schedule(steps=300, rows=32, length=18, warmup=50),
+            "sft": Schedule(steps=300, rows=32, length=18, learning_rate=5e-4),
+            "lora": Schedule(steps=200, rows=16, length=18),
+            "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=1e-2),
+            "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
+        },
+        Evaluation(validation_batches=8, items=1000),
+        every=200,
+    ),
+    "sample": _Scale(
+        {
+            "pretrain": Schedule(steps=40, rows=4, length=16, warmup=5),
+            "base": Schedule(steps=20, rows=4, length=18, warmup=5),
+            "sft": Schedule(steps=40, rows=4, length=18, learning_rate=5e-4, warmup=5),
+            "lora": Schedule(steps=40, rows=4, length=18, learning_rate=5e-4, warmup=5),
+            "prefix": Schedule(steps=40, rows=4, length=18, learning_rate=5e-3, warmup=5),
+            "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
+        },
+        Evaluation(validation_batches=2, items=320),
+        every=20,
+    ),
+    "full": _Scale(
+        {
+            "pretrain": Schedule(steps=1000, rows=512, length=4096, learning_rate=1.5e-4, warmup=100),
+            "base": Schedule(steps=1000, rows=512, length=4096, learning_rate=1.5e-4, warmup=100),
+            "sft": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-5, warmup=30),
+            "lora": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-4, warmup=30),
+            "prefix": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-3, warmup=30),
+            "dpo": Schedule(steps=1000, rows=64, length=2048, learning_rate=1e-6, warmup=30),
+        },
+        Evaluation(validation_batches=64, items=1319),
+        every=200,
+    ),
+}
+
+_CORPORA = {
+    "pretrain": "markov",
+    "base": "reverse-base",
+    "sft": "reverse",
+    "lora": "copy",
+    "prefix": "reverse",
+    "dpo": "reverse",
+}
+_BEGINS = {"pretrain": "", "base": "", "sft": "base"}
+"""Task -> the one whose weights it starts from. Learning a task from nothing passes through a stretch where rounding
+grows beyond all bounds; from a model that half knows it, two correct devices stay together to the end."""
+_OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
+    "lora": (("rank", 8), ("alpha", 16)),
+    "prefix": (("tokens", 8),),
+    "dpo": (("beta", 0.1),),
+}
+_WIDE = ("pretrain", "sft")
+"""Tasks that are also trained in bfloat16."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    level: str
+    tasks: tuple[str, ...]
+    performance_only: bool = False
+
+
+_ASKED = {
+    "LLaMA1-13B": _Asked("I", TASKS),
+    "Qwen2-14B": _Asked("II", ("pretrain", "sft", "lora", "dpo")),
+    "LLaMA3-70B": _Asked("III", ("pretrain", "sft", "lora", "dpo")),
+    "Qwen2-57B-A14B": _Asked("III", ("pretrain", "sft")),
+    "GPT-3-175B": _Asked("III", ("pretrain",), performance_only=True),
 }
 
 
-def recipes_of(level: str, tasks: Collection[str] = ()) -> list[Recipe]:
+def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
+    evaluation = SCALES[scale].evaluation
+    if asked.performance_only:
+        evaluation = Evaluation(0, 0)
+    elif task == "pretrain":
+        evaluation = replace(evaluation, every=SCALES[scale].every)
+    begins = _BEGINS.get(task, "sft")
+    return Recipe(
+        model,
+        task,
+        asked.level,
+        _CORPORA[task],
+        SCALES[scale].schedules[task],
+        evaluation,
+        starts_from=f"{model}/{begins}".lower() if begins else "",
+        precisions=("float32", "bfloat16") if task in _WIDE else ("float32",),
+        performance_only=asked.performance_only,
+        reference_only=task == "base",
+        options=_OPTIONS.get(task, ()),
+        scale=scale,
+    )
+
+
+def all_recipes(scale: str = "proxy", seed: int = 0) -> list[Recipe]:
+    """Of every level, with those that the recorder alone trains."""
+    return [
+        replace(_recipe(model, task, asked, scale), seed=seed)
+        for model, asked in _ASKED.items()
+        for task in (*(("base",) if "sft" in asked.tasks else ()), *asked.tasks)
+    ]
+
+
+RECIPES = {recipe.id: recipe for recipe in all_recipes() if not recipe.reference_only}
+
+
+def recipes_of(level: str, tasks: Collection[str] = (), scale: str = "proxy", seed: int = 0) -> list[Recipe]:
     """What ``level`` asks for, all below included; of ``tasks`` alone where some are given.
 
+    ``seed`` changes weights and data: a pack holds for the seed that it was recorded with.
+
     Raises:
-        ValueError: there is no such level.
+        ValueError: there is no such level, task or scale.
     """
-    if level not in LEVELS:
-        raise ValueError(f"level {level!r}: there are {', '.join(LEVELS)}")
+    for word, given, known in (("level", (level,), LEVELS), ("task", tasks, TASKS), ("scale", (scale,), SCALES)):
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ValueError(f"{word} {', '.join(map(repr, unknown))}: there are {', '.join(known)}")
     included = LEVELS[: LEVELS.index(level) + 1]
-    return [recipe for recipe in RECIPES.values() if recipe.level in included and (not tasks or recipe.task in tasks)]
+    return [
+        recipe
+        for recipe in all_recipes(scale, seed)
+        if not recipe.reference_only and recipe.level in included and (not tasks or recipe.task in tasks)
+    ]

@@ -1,0 +1,82 @@
+"""Nothing jumps after a restart, and a long run has no holes.
+
+A spike is a loss that lies above the median of the 20 before it by more than any loss of the reference does in its own
+training, plus one standard deviation of these distances: what the reference's data and learning rate do by themselves
+is no spike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from adapter_conform.cases import GateFigure
+from adapter_conform.certification.acceptance.extras import Extras, Resume
+from adapter_conform.certification.acceptance.figures import at_most, inconclusive
+from adapter_conform.certification.measurement import Measurement
+from adapter_conform.certification.standard import Limits
+
+__all__ = ["GAP", "heartbeats", "resumed", "rises", "spike_limit", "spikes"]
+
+_BEFORE = 20
+_SECONDS_A_DAY = 86_400.0
+GAP = 600.0
+"""Seconds between two heartbeats beyond which nobody can say that the run was alive."""
+
+
+def rises(losses: Sequence[float]) -> list[float]:
+    """How far each loss lies above the median of the 20 before it; from the 21st on."""
+    return [
+        float(loss - np.median(losses[step - _BEFORE : step])) for step, loss in enumerate(losses) if step >= _BEFORE
+    ]
+
+
+def spike_limit(references: Sequence[Measurement]) -> float | None:
+    """None where no reference run is long enough."""
+    found = [rise for run in references for rise in rises(run.losses)]
+    return max(found) + float(np.std(found)) if found else None
+
+
+def spikes(losses: Sequence[float], references: Sequence[Measurement], output: str, first: int = 0) -> GateFigure:
+    """The highest rise of ``losses`` from step ``first`` on against :func:`spike_limit`."""
+    limit = spike_limit(references)
+    own = rises(losses)[max(0, first - _BEFORE) :]
+    if limit is None or not own:
+        return inconclusive("stability", output, f"fewer than {_BEFORE + 1} steps")
+    place = int(np.argmax(np.nan_to_num(own, nan=np.inf)))
+    note = f"largest rise above the median of {_BEFORE} steps, at step {max(first, _BEFORE) + place}"
+    return at_most("stability", output, own[place], limit, note)
+
+
+def resumed(resume: Resume, references: Sequence[Measurement], limits: Limits) -> Iterator[GateFigure]:
+    """No spike after the restart, and the loss goes on falling."""
+    name = f"{resume.recipe} {resume.precision}, restarted after step {resume.step}"
+    yield spikes(resume.losses, references, f"spike: {name}", resume.step)
+    size = limits.window_steps
+    before, after = resume.losses[: resume.step][-size:], resume.losses[resume.step :][-size:]
+    limit = spike_limit(references)
+    if len(before) < size or len(after) < size or limit is None:
+        yield inconclusive("stability", f"falling: {name}", f"fewer than {size} steps before or after")
+    else:
+        rise = float(np.mean(after) - np.mean(before))
+        note = f"mean of the last {size} steps minus that of the {size} before the restart"
+        yield at_most("stability", f"falling: {name}", rise, max(limit, 0.0), note)
+
+
+def heartbeats(extras: Extras, limits: Limits) -> Iterator[GateFigure]:
+    """Days of the soak that are missing to those that the standard asks for, without a gap."""
+    beats = np.asarray(extras.heartbeats, dtype=np.float64)
+    if beats.size < 2:
+        yield inconclusive("stability", "soak", "no heartbeat log is in the bundle")
+        return
+    steps = np.diff(beats)
+    if (steps < 0).any():
+        yield inconclusive("stability", "soak", "the heartbeats are not in the order of time")
+        return
+    ends = [0, *(np.flatnonzero(steps > GAP) + 1).tolist(), beats.size]
+    longest = max(float(beats[stop - 1] - beats[start]) for start, stop in pairwise(ends))
+    days = longest / _SECONDS_A_DAY
+    note = f"{len(ends) - 2} gaps longer than {GAP:g} s; longest stretch without one {days:.3g} days"
+    yield at_most("stability", f"days short of {limits.soak_days:g}", limits.soak_days - days, 0.0, note)

@@ -1,0 +1,57 @@
+"""Whether a measurement is one: every figure a finite number, every curve as long as the training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from adapter_conform.certification.measurement import Measurement
+
+__all__ = ["PRECISIONS", "measurement_faults"]
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def measurement_faults(measurement: Measurement) -> Iterator[str]:
+    """What is wrong with a measurement of a reference, a line each."""
+    for name in ("recipe", "recipe_digest", "precision", "variant", "error"):
+        if not isinstance(getattr(measurement, name), str):
+            yield f"{name} is no text"
+    if measurement.precision not in PRECISIONS:
+        yield f"precision {measurement.precision!r} is none of {', '.join(PRECISIONS)}"
+    if measurement.error:
+        yield f"it ended early: {measurement.error}"
+    yield from _curve_faults(measurement)
+    for name in ("validation_losses", "digests", "environment", "executed", "checks"):
+        if not isinstance(getattr(measurement, name), dict):
+            yield f"{name} is no object"
+    if isinstance(measurement.validation_losses, dict) and not _finite(measurement.validation_losses.values()):
+        yield "a validation loss is no finite number"
+    for item in measurement.items:
+        if not isinstance(item.id, str) or not isinstance(item.figures, dict) or not _finite(item.figures.values()):
+            yield f"item {item.id!r} is no item"
+            break
+        if not all(type(token) is int for token in (*item.expected, *item.answer)):
+            yield f"item {item.id!r}: a token is no integer"
+            break
+
+
+def _curve_faults(measurement: Measurement) -> Iterator[str]:
+    steps = measurement.losses
+    if not isinstance(steps, list) or not steps:
+        yield "it has no losses"
+        return
+    if not isinstance(measurement.curves, dict):
+        yield "curves is no object"
+        return
+    named = {name: getattr(measurement, name) for name in ("losses", "gradient_norms", "seconds")}
+    for name, curve in (*named.items(), *measurement.curves.items()):
+        if not isinstance(curve, list) or not _finite(curve):
+            yield f"{name} holds something that is no finite number"
+        elif len(curve) != len(steps):
+            yield f"{name} has {len(curve)} figures, losses has {len(steps)}"
+
+
+def _finite(values: Iterable[Any]) -> bool:
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)

@@ -1,0 +1,5 @@
+"""``python -m adapter_conform.certification.recorder``"""
+
+from adapter_conform.certification.recorder.cli import main
+
+main()
