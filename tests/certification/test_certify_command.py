@@ -97,7 +97,9 @@ def test_a_task_narrows_the_plan_and_says_so(tmp_path: Path) -> None:
     pack = write_pack(tmp_path / "pack")
     names = {case.id.split("/")[-1] for case in SUITE.plan(request(pack, "I", "sft,lora"))}
     assert names == {"peak", "sft", "lora"}
-    options = RunOptions("refchip", ("certification",), "full", 0, tmp_path, settings=request(pack, "I", "sft").settings)
+    options = RunOptions(
+        "refchip", ("certification",), "full", 0, tmp_path, settings=request(pack, "I", "sft").settings
+    )
     assert "certify --plugin refchip" in options.repro("certification", "x") and "--task sft" in options.repro("", "x")
 
 

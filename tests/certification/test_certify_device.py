@@ -59,7 +59,19 @@ def test_a_mixture_of_experts_with_the_library_s_own_gate_fails(tmp_path: Path) 
 
 def test_certify_writes_a_bundle_and_goes_on_where_it_ended(tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    common = ["certify", "--plugin", "refchip", "--level", "I", "--task", "pretrain", "--scale", "sample", "--jobs", "1"]
+    common = [
+        "certify",
+        "--plugin",
+        "refchip",
+        "--level",
+        "I",
+        "--task",
+        "pretrain",
+        "--scale",
+        "sample",
+        "--jobs",
+        "1",
+    ]
     first = run(tmp_path, *common, "--out", str(out), "--time-budget", "1")
     assert first.returncode == 3, first.stdout + first.stderr
     done = run(tmp_path, "certify", "--resume", str(out), "--jobs", "1")

@@ -113,7 +113,9 @@ def conclude(root: Path) -> LevelVerdict:
 
 def _measurements(files: CertificateFiles) -> list[Measurement]:
     """Those of the device; a crashed case left none."""
-    return [Measurement.from_json(path.read_text(encoding="utf-8")) for path in sorted(files.measurements.glob("*.json"))]
+    return [
+        Measurement.from_json(path.read_text(encoding="utf-8")) for path in sorted(files.measurements.glob("*.json"))
+    ]
 
 
 def _extras(files: CertificateFiles, manifest: Manifest) -> Extras:

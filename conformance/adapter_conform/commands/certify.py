@@ -83,7 +83,9 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
     help="Sign the bundle with this key, see `adapter-conform keygen`.",
 )
 @click.option("--attach", multiple=True, metavar="NAME=FILE", help="What the standard leaves to people.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK."
+)
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, show_default="number of CPUs, at most 4", metavar="N"
 )
