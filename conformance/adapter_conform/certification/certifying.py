@@ -13,13 +13,14 @@ from adapter_conform.appending import whole_lines
 from adapter_conform.certification.acceptance import ATTACHMENTS, Extras, LevelVerdict, Peak, Resume, judge_level
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import Pack, read_pack
+from adapter_conform.certification.packs.manifest import FILE as PACK_FILE
 from adapter_conform.certification.recipes import recipes_of
 from adapter_conform.certification.standard import load_standard
 from adapter_conform.errors import UsageProblem
 from adapter_conform.jsondata import compact, jsonable
-from adapter_conform.manifest import Manifest, read_manifest
+from adapter_conform.manifest import read_manifest
 
-__all__ = ["CertificateFiles", "attach", "conclude"]
+__all__ = ["CertificateFiles", "attach", "conclude", "read_extras", "read_measurements"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class CertificateFiles:
     @property
     def reference_runs(self) -> Path:
         return self.root / "reference" / "measurements"
+
+    @property
+    def reference_manifest(self) -> Path:
+        return self.root / "reference" / PACK_FILE
 
     @property
     def extras(self) -> Path:
@@ -93,13 +98,13 @@ def conclude(root: Path) -> LevelVerdict:
     pack = read_pack(Path(settings["reference"]))
     tasks = tuple(filter(None, settings["task"].split(",")))
     recipes = recipes_of(settings["level"], tasks, settings["scale"], manifest.seed)
-    extras = _extras(files, manifest)
+    extras = read_extras(files)
     verdict = judge_level(
         load_standard(),
         settings["level"],
         tasks,
         recipes,
-        _measurements(files),
+        read_measurements(files.measurements),
         pack.measurements,
         extras,
         pack.provenance,
@@ -111,14 +116,12 @@ def conclude(root: Path) -> LevelVerdict:
     return verdict
 
 
-def _measurements(files: CertificateFiles) -> list[Measurement]:
-    """Those of the device; a crashed case left none."""
-    return [
-        Measurement.from_json(path.read_text(encoding="utf-8")) for path in sorted(files.measurements.glob("*.json"))
-    ]
+def read_measurements(folder: Path) -> list[Measurement]:
+    """Those of the device, or of the reference; a crashed case left none."""
+    return [Measurement.from_json(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
-def _extras(files: CertificateFiles, manifest: Manifest) -> Extras:
+def read_extras(files: CertificateFiles) -> Extras:
     """Peaks and restarts as the records of their cases have them."""
     peaks, resumes = [], []
     for line in whole_lines(files.root / "results.jsonl"):
@@ -141,6 +144,8 @@ def _write_reference(files: CertificateFiles, pack: Pack) -> None:
         "provenance": pack.provenance,
     }
     _write(files.reference, compact(jsonable(summary)))
+    files.reference_manifest.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(pack.folder / PACK_FILE, files.reference_manifest)
     files.reference_runs.mkdir(parents=True, exist_ok=True)
     for source in sorted((pack.folder / "measurements").glob("*.json")):
         shutil.copyfile(source, files.reference_runs / source.name)

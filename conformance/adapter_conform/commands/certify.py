@@ -208,10 +208,12 @@ def _list(options: RunOptions) -> None:
 
 def _conclude(folder: Path, attached: Sequence[str], key: Path | None, code: ExitCode, console: Console) -> ExitCode:
     """The bundle, the verdict on the terminal, and the exit code: the worse of the run's and the tasks'."""
+    from adapter_conform.certification.bundle import seal
     from adapter_conform.certification.certifying import attach, conclude
 
     attach(folder, attached)
     verdict = conclude(folder)
+    seal(folder, key)
     _show(console, verdict, folder)
     tasks = [EXIT_CODES[task.verdict] for task in verdict.tasks]
     for worst in (ExitCode.NOT_CONFORMANT, ExitCode.INCONCLUSIVE):
@@ -235,4 +237,4 @@ def _show(console: Console, verdict: LevelVerdict, folder: Path) -> None:
     for missing in verdict.missing:
         console.print(Text(f"missing: {missing}"), soft_wrap=True)
     console.print(Text(verdict.title, style=f"bold {_STYLES[verdict.verdict]}"), soft_wrap=True)
-    console.print(Text(f"bundle: {folder}"), soft_wrap=True)
+    console.print(Text(f"bundle: {folder}; the certificate is {folder / 'report.html'}"), soft_wrap=True)

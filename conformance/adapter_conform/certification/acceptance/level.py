@@ -84,7 +84,7 @@ def judge_level(
     Raises:
         ConformError: the standard has no such level.
     """
-    scale = "full" if recipes and all(recipe.scale == "full" for recipe in recipes) else "proxy"
+    scale = recipes[0].scale if recipes else "proxy"
     by_id = {recipe.id: recipe for recipe in recipes}
     wanted = [item for item in standard.required(level) if not tasks or item.task in tasks]
     found = [_required(standard, item, by_id.get(item.recipe_id), device, references, extras) for item in wanted]
@@ -223,8 +223,8 @@ def _reference(provenance: Mapping[str, Any] | None) -> str:
 
 def _title(level: str, scale: str, verdict: Verdict, left_out: Sequence[str]) -> str:
     part = " (a part of it)" if left_out else ""
-    if scale == "proxy":
-        return f"proxy of level {level}{part}: {verdict.value}"
+    if scale != "full":
+        return f"{scale} of level {level}{part}: {verdict.value}"
     return f"level {level}{part}: {verdict.value}"
 
 

@@ -91,7 +91,7 @@ def ratio(
             if baseline is None
             else f"the device declares no peak for {run.precision}"
         )
-        if recipe.scale == "proxy":
+        if recipe.scale != "full":
             return information(gate, output, 0.0, why)
         return inconclusive(gate, output, why)
     measured = found.mean / extras.cards / peak.declared_tflops
@@ -100,8 +100,8 @@ def ratio(
         f"{measured:.4g} tokens/s/card/TFLOPS, {share:.3g} of {baseline.tokens_per_tflops:.4g} published for "
         f"{baseline.model} ({baseline.hardware}); asked for: {requirement.min_ratio:g}"
     )
-    if recipe.scale == "proxy":
-        return information(gate, output, share, f"{note}; informative only: this is a proxy of the model")
+    if recipe.scale != "full":
+        return information(gate, output, share, f"{note}; informative only: this is no run of the true model")
     return at_most(gate, "published / measured", 1 / share, 1 / requirement.min_ratio, note)
 
 

@@ -97,7 +97,7 @@ def preference_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
             [(now - then).numpy() for now, then in zip(after, earlier, strict=True)]
             for after, earlier in zip(log_probabilities(questions), asked_before, strict=True)
         ]
-        return np.concatenate(parts, axis=1).astype(np.float64)
+        return np.asarray(np.concatenate(parts, axis=1), dtype=np.float64)
 
     def validate() -> float:
         chosen, rejected = ratios()
