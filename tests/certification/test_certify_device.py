@@ -77,7 +77,8 @@ def test_certify_writes_a_bundle_and_goes_on_where_it_ended(tmp_path: Path) -> N
     (task,) = certificate["tasks"]
     # A pretrain certificate needs the tuning of its level, which was not asked for.
     assert (done.returncode, task["verdict"]) == (3, "inconclusive")
-    assert certificate["title"].startswith("proxy of level I")
+    assert certificate["title"].startswith("sample of level I")
+    assert all("sample" in (out / page).read_text() for page in ("report.html", "cases.html"))
     assert "PyTorch on CPU" in certificate["reference"]
     assert any("GPU" in missing for missing in certificate["missing"])
     assert {path.name for path in (out / "measurements").iterdir()} == {
