@@ -111,6 +111,10 @@ def command(
     """Trains and scores the models of a level on the device, holds every figure against a reference pack, and writes a
     bundle that others can verify."""
     console = Console(highlight=False)
+    if key is not None:
+        from adapter_conform.certification.bundle.keys import read_private
+
+        read_private(key)  # a key that cannot sign is found out before the hours of work
     if resumed is not None:
         from adapter_conform.run import resume
 
@@ -206,10 +210,12 @@ def _list(options: RunOptions) -> None:
 
 def _conclude(folder: Path, attached: Sequence[str], key: Path | None, code: ExitCode, console: Console) -> ExitCode:
     """The bundle, the verdict on the terminal, and the exit code: the worse of the run's and the tasks'."""
+    from adapter_conform.certification.bundle import seal
     from adapter_conform.certification.certifying import attach, conclude
 
     attach(folder, attached)
     verdict = conclude(folder)
+    seal(folder, key)
     _show(console, verdict, folder)
     tasks = [EXIT_CODES[task.verdict] for task in verdict.tasks]
     for worst in (ExitCode.NOT_CONFORMANT, ExitCode.INCONCLUSIVE):
