@@ -50,8 +50,7 @@ def test_faults_of_the_training_stack_fail_and_a_healthy_one_passes(tmp_path: Pa
 
 
 def test_a_mixture_of_experts_with_the_library_s_own_gate_fails(tmp_path: Path) -> None:
-    """The gate is mended when the first model is built, so each state has a process of its own."""
-    assert rounds(tmp_path, "qwen2-57b-a14b/pretrain", "healthy")["healthy"] == ["passed", []]
+    """Paddle against PyTorch shows it; Paddle against Paddle never does. The mended one is part of the parity tests."""
     state, gates = rounds(tmp_path, "qwen2-57b-a14b/pretrain", "unmended_router")["unmended_router"]
     assert state == "failed"
     assert "gradient norm" in gates
