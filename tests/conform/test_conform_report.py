@@ -73,7 +73,7 @@ def many_records(number: int, message: str = "") -> list[Record]:
 class Structure(HTMLParser):
     """Checks that elements are closed in order, and collects attributes and script texts."""
 
-    VOID = frozenset({"meta", "input", "br", "link", "img"})
+    VOID = frozenset({"meta", "input", "br", "link", "img", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()
