@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,17 @@ def record(request: Request, say: Say) -> None:
     clock = time.monotonic()
     for number, run in enumerate(left):
         place = f"[{known + number + 1}/{len(runs)}] {' '.join(run.key)}"
-        _record_one(request, run, writer, lambda words, place=place: say(f"{place}: {words}"))
+        _record_one(request, run, writer, partial(_say_of, say, place))
         spent = time.monotonic() - clock
         rest = spent / (number + 1) * (len(left) - number - 1)
         say(f"{place}: done; {_minutes(spent)} spent, about {_minutes(rest)} left")
     writer.finish(_now())
     pack = read_pack(request.out)
     say(f"{request.out}: pack {pack.name}, {len(pack.measurements)} measurements, digest {pack.digest}")
+
+
+def _say_of(say: Say, place: str, words: str) -> None:
+    say(f"{place}: {words}")
 
 
 def _writer(request: Request) -> PackWriter:
