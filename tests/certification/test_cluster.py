@@ -1,4 +1,4 @@
-"""plan-cluster: parameter counts, memory against the published table, strategies that fit, scripts that a shell takes."""
+"""plan-cluster: parameters, memory against the published table, strategies that fit, scripts that a shell takes."""
 
 from __future__ import annotations
 

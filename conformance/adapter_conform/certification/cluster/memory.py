@@ -24,9 +24,9 @@ __all__ = ["GIB", "Memory", "Training", "memory"]
 
 GIB = 2**30
 _RESERVE = 0.40
-"""Of all tensors: temporaries, fragmentation, communication buffers. Calibrated: against PaddleNLP's published table the
-tensors counted here are up to 29 % low (see published.py), and a plan that runs out of memory is worse than a slow one.
-"""
+"""Of all tensors: temporaries, fragmentation, communication buffers. Calibrated: against PaddleNLP's published table
+the tensors counted here are up to 29 % low (see published.py), and a plan that runs out of memory is worse than a slow
+one."""
 _RUNTIME = 2 * GIB
 """Context, libraries, workspaces; the published table has it as "physical use is 2-3 GB more". Assumed."""
 

@@ -53,16 +53,20 @@ class Strategy:
         return " ".join([*(parts or ["one card"]), f"micro{self.micro}", *(["recompute"] if self.recompute else [])])
 
 
-def strategies(
-    model: LanguageModel, cards: int, rows: int, length: int, node: int = CARDS_A_NODE
-) -> Iterator[Strategy]:
+def strategies(model: LanguageModel, cards: int, rows: int, length: int) -> Iterator[Strategy]:
     """All that use every card and divide model, rows and sequence evenly.
 
     Sharding is chosen before plain data parallelism, which keeps more and saves nothing; it is left out.
     """
     for tp, pp, sep, micro, recompute in product(_DEGREES, _pipelines(model, cards), _DEGREES, _MICRO, (False, True)):
         used = tp * pp * sep
-        if tp > node or model.heads % (tp * sep) or model.key_value_heads % tp or model.inner % tp or length % sep:
+        if (
+            tp > CARDS_A_NODE
+            or model.heads % (tp * sep)
+            or model.key_value_heads % tp
+            or model.inner % tp
+            or length % sep
+        ):
             continue
         if cards % used or rows % (cards // used * micro):
             continue
