@@ -83,7 +83,9 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
     help="Sign the bundle with this key, see `adapter-conform keygen`.",
 )
 @click.option("--attach", multiple=True, metavar="NAME=FILE", help="What the standard leaves to people.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK."
+)
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, show_default="number of CPUs, at most 4", metavar="N"
 )
@@ -239,4 +241,4 @@ def _show(console: Console, verdict: LevelVerdict, folder: Path) -> None:
     for missing in verdict.missing:
         console.print(Text(f"missing: {missing}"), soft_wrap=True)
     console.print(Text(verdict.title, style=f"bold {_STYLES[verdict.verdict]}"), soft_wrap=True)
-    console.print(Text(f"bundle: {folder}"), soft_wrap=True)
+    console.print(Text(f"bundle: {folder}; the certificate is {folder / 'report.html'}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""One recording: every recipe asked for, in every precision and variant, into a pack that is whole after each of them."""
+"""One recording: every recipe asked for, in every precision and variant; the pack is whole after each training."""
 
 from __future__ import annotations
 
@@ -81,17 +81,15 @@ def record(request: Request, say: Say) -> None:
     done = writer.recorded()
     runs = list(_runs(request))
     left = [run for run in runs if run.key not in done]
-    say(
-        f"{len(runs)} trainings, {len(runs) - len(left)} of them recorded before; on {writer.provenance['device']['name']}"
-    )
+    known = len(runs) - len(left)
+    say(f"{len(runs)} trainings, {known} of them recorded before; on {writer.provenance['device']['name']}")
     clock = time.monotonic()
     for number, run in enumerate(left):
-        place = f"[{len(runs) - len(left) + number + 1}/{len(runs)}] {run.recipe.id} {run.precision} {run.variant.name}"
+        place = f"[{known + number + 1}/{len(runs)}] {' '.join(run.key)}"
         _record_one(request, run, writer, lambda words, place=place: say(f"{place}: {words}"))
         spent = time.monotonic() - clock
-        say(
-            f"{place}: done; {_minutes(spent)} spent, about {_minutes(spent / (number + 1) * (len(left) - number - 1))} left"
-        )
+        rest = spent / (number + 1) * (len(left) - number - 1)
+        say(f"{place}: done; {_minutes(spent)} spent, about {_minutes(rest)} left")
     writer.finish(_now())
     pack = read_pack(request.out)
     say(f"{request.out}: pack {pack.name}, {len(pack.measurements)} measurements, digest {pack.digest}")
