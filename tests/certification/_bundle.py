@@ -20,6 +20,7 @@ from adapter_conform.journal import Journal, Story
 from adapter_conform.jsondata import jsonable
 from adapter_conform.report.folder import RecordWriter
 
+ITEMS = 320
 TASKS = ("pretrain", "sft")
 
 
@@ -41,12 +42,14 @@ def write_references(folder: Path) -> None:
             for run in reference_runs(recipe, precision):
                 run.digests = {**DIGESTS, "weights": weights_digest(weights)}
                 run.environment = {"device": DEVICE}
+                run.items = run.items[:ITEMS]
                 writer.add(run)
     writer.finish("2030-01-01T00:10:00+00:00")
 
 
 def run_of(recipe: Recipe, precision: str, pack: list[Measurement], seed: int = 7) -> Measurement:
     run = simulated(recipe, precision, "device", seed)
+    run.items = run.items[:ITEMS]
     run.digests = next(one.digests for one in pack if one.recipe == recipe.id)
     return run
 
@@ -59,12 +62,28 @@ def make_bundle(folder: Path, pack: Path, seed: int = 7, key: Path | None = None
     (folder / "measurements").mkdir(parents=True)
     names = [case_id(recipe, precision) for recipe in recipes() for precision in recipe.precisions]
     plan = {
-        **{"format": 1, "plugin_name": "simulated", "suites": ["certification"], "suite_names": ["certification"]},
-        **{"profile": "full", "seed": 0, "case_timeout": 60.0, "expression": None, "replay": None, "shard": None},
-        **{"shrink": False, "narrowed_by": [f"--task {','.join(TASKS)}"], "started": "2030-01-01T00:00:00+00:00"},
-        **{"plugin": {"name": "simulated", "distribution_version": "1.0"}, "library_sha256": "ab" * 32},
-        **{"versions": {"python": "3.11"}, "environment": {"cpus": 2}, "waivers": [], "excluded": {}},
-        **{"available": len(names), "digest": "cd" * 32, "cases": names},
+        "format": 1,
+        "plugin_name": "simulated",
+        "suites": ["certification"],
+        "suite_names": ["certification"],
+        "profile": "full",
+        "seed": 0,
+        "case_timeout": 60.0,
+        "expression": None,
+        "replay": None,
+        "shard": None,
+        "shrink": False,
+        "narrowed_by": [f"--task {','.join(TASKS)}"],
+        "started": "2030-01-01T00:00:00+00:00",
+        "plugin": {"name": "simulated", "distribution_version": "1.0"},
+        "library_sha256": "ab" * 32,
+        "versions": {"python": "3.11"},
+        "environment": {"cpus": 2},
+        "waivers": [],
+        "excluded": {},
+        "available": len(names),
+        "digest": "cd" * 32,
+        "cases": names,
         "settings": {"level": "I", "task": ",".join(TASKS), "scale": "sample", "reference": str(pack)},
     }
     (folder / "plan.json").write_text(json.dumps(plan))

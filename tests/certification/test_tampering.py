@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 from _bundle import make_bundle, make_key, write_references
 from adapter_conform.certification.bundle import seal, verify
+from adapter_conform.certification.bundle.checking.seal import check_seal
 from adapter_conform.certification.bundle.envelope import signed
-from adapter_conform.certification.bundle.keys import read_private
+from adapter_conform.certification.bundle.keys import read_private, read_public
 from adapter_conform.certification.bundle.statement import make_statement
 
 Tamper = Callable[[Path], None]
@@ -142,10 +144,10 @@ TAMPERS: dict[str, tuple[Tamper, str]] = {
     "a waiver made up": (edit_record(0, lambda record: record.update(state="waived")), "no waiver of the plan"),
     "a record removed": (drop_record, "planned, and results.jsonl has no record of it"),
     "a case removed from plan and records": (drop_case, "no record of results.jsonl belongs to it"),
-    "a count of the summary": (edit("results.json", lambda data: data["counts"].update(passed=99)), "'counts' does not"),
+    "a count of the summary": (edit("results.json", lambda data: data["counts"].update(passed=99)), "'counts' does"),
     "the verdict": (edit("certificate.json", conformant), "verdict: "),
     "a reason removed": (
-        edit("certificate.json", lambda data: data["tasks"][0].update(reasons=[])),
+        edit("certificate.json", lambda data: [task.update(reasons=[]) for task in data["tasks"]]),
         "its reasons were changed",
     ),
     "a task's verdict": (
@@ -153,7 +155,7 @@ TAMPERS: dict[str, tuple[Tamper, str]] = {
         "'not conformant' is written",
     ),
     "what is missing": (edit("certificate.json", lambda data: data.update(missing=[])), "missing: []"),
-    "another level claimed": (edit("certificate.json", lambda data: data["request"].update(level="III")), "it was asked"),
+    "another level claimed": (edit("certificate.json", lambda data: data["request"].update(level="III")), "it was"),
     "a peak that nobody measured": (
         edit("extras.json", lambda data: data["peaks"].append(
             {"dtype": "float32", "declared_tflops": 1.0, "measured_tflops": 0.9}
@@ -166,7 +168,7 @@ TAMPERS: dict[str, tuple[Tamper, str]] = {
         "a run of the reference pack is not there",
     ),
     "a CPU reference called a GPU": (edit("reference.json", gpu), "name or provenance"),
-    "another pack's digest": (edit("reference.json", lambda data: data.update(digest="0" * 64)), "not the manifest that"),
+    "another pack's digest": (edit("reference.json", lambda data: data.update(digest="0" * 64)), "not the manifest"),
     "the page": (
         lambda bundle: (bundle / "report.html").write_text(
             (bundle / "report.html").read_text().replace("sample of level I", "certificate of level I")
@@ -185,7 +187,11 @@ def test_a_good_bundle_holds(made: Path, bundle: Path) -> None:
 @pytest.mark.parametrize("name", TAMPERS)
 def test_a_change_breaks_the_seal(made: Path, bundle: Path, name: str) -> None:
     TAMPERS[name][0](bundle)
-    assert [line for line in findings(made, bundle) if line.startswith(("digest: ", "missing: ", "stray: "))]
+    assert {finding.kind for finding in check_seal(bundle, read_public(made / "key.pub"))} & {
+        "digest",
+        "missing",
+        "stray",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in TAMPERS if name != "a plan that cannot be read"])
@@ -214,9 +220,9 @@ def test_signature(made: Path, bundle: Path) -> None:
     edit("statement.json", lambda data: data["predicate"].update(verdict="conformant"))(bundle)
     assert findings(made, bundle) == ["signature: statement.json: it is not the statement that was signed"]
     payload = json.loads((bundle / "signature.json").read_text())
-    payload["signatures"][0]["sig"] = payload["signatures"][0]["sig"].replace("A", "B", 1)
+    payload["signatures"][0]["sig"] = base64.b64encode(bytes(64)).decode()
     (bundle / "signature.json").write_text(json.dumps(payload))
-    assert any("does not hold" in line or "no signature" in line for line in findings(made, bundle))
+    assert any("does not hold" in line for line in findings(made, bundle))
     (bundle / "signature.json").unlink()
     assert any("not signed" in line for line in findings(made, bundle))
 
