@@ -17,6 +17,7 @@ from adapter_conform.certification.tasks.preference import packed
 from adapter_conform.certification.tasks.restart import _renamed, restart_steps
 from adapter_conform.cli import cli
 from adapter_conform.errors import UsageProblem
+from adapter_conform.models import paddlenlp_adapter
 from adapter_conform.models.weights import gpt_layout
 from adapter_conform.plan import RunOptions
 from adapter_conform.suites import load_suite
@@ -65,6 +66,26 @@ def test_a_pack_of_another_scale_or_seed_is_refused(tmp_path: Path) -> None:
         code, text = certify("--plugin", "refchip", "--level", "III", "--reference", folder, *wrong)
         assert code == 2
         assert "was recorded at scale 'sample' with seed 0" in text
+
+
+def test_without_paddlenlp_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paddlenlp_adapter.importlib.util, "find_spec", lambda name: None)
+    folder = str(write_pack(tmp_path / "pack"))
+    code, text = certify(
+        "--plugin",
+        "refchip",
+        "--level",
+        "I",
+        "--scale",
+        "sample",
+        "--reference",
+        folder,
+        "--out",
+        str(tmp_path / "out"),
+    )
+    assert code == 2
+    assert "pip install 'adapter-sdk[models]'" in text
+    assert not (tmp_path / "out").exists()
 
 
 def test_figures_of_another_certification_are_not_mixed_in(tmp_path: Path) -> None:

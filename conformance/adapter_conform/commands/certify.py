@@ -113,6 +113,10 @@ def command(
     """Trains and scores the models of a level on the device, holds every figure against a reference pack, and writes a
     bundle that others can verify."""
     console = Console(highlight=False)
+    if key is not None:
+        from adapter_conform.certification.bundle.keys import read_private
+
+        read_private(key)  # a key that cannot sign is found out before the hours of work
     if resumed is not None:
         from adapter_conform.run import resume
 
