@@ -34,8 +34,8 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
 # The pictures in docs/images, from runs of refchip; needs Chromium.
-screenshots: install
-	$(BIN)/python tools/screenshots.py docs/images
+screenshots: conform
+	$(BIN)/python tools/screenshots.py out/report.html docs/images
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).resolve().parent / "_ext"))
@@ -19,10 +17,12 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_copybutton",
+    "commands",
     "generated",
     "repository",
 ]
 exclude_patterns = ["_ext", "examples", "decisions/README.md"]
+smartquotes = False  # two hyphens begin an option
 html_theme = "furo"
 html_title = "adapter-sdk"
 html_copy_source = False
@@ -40,12 +40,3 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 copybutton_prompt_text = r"\$ "
 copybutton_prompt_is_regexp = True
-
-
-def setup(app: Any) -> None:
-    """Defaults of options that are paths are shown as such."""
-
-    def options(app: Any, context: Any, lines: list[str]) -> None:
-        lines[:] = [re.sub(r"PosixPath\('(.*)'\)", r"'\1'", line) for line in lines]
-
-    app.connect("sphinx-click-process-options", options)

@@ -57,7 +57,9 @@ def test_every_state_and_gate_is_explained() -> None:
     assert not [name for name in [*states, *gates] if name not in page]
 
 
-@pytest.mark.parametrize(("english", "chinese"), [("tutorial.md", "tutorial.md"), ("howto/certifying.md", "certifying.md")])
+@pytest.mark.parametrize(
+    ("english", "chinese"), [("tutorial.md", "tutorial.md"), ("howto/certifying.md", "certifying.md")]
+)
 def test_both_languages_show_the_same_code(english: str, chinese: str) -> None:
     """Except for comments."""
     pages = [ROOT / "docs" / english, ROOT / "docs" / "zh" / chinese]

@@ -221,7 +221,7 @@ def _facts(prefix: str, data: dict[str, Any]) -> list[tuple[str, str]]:
     """Nested data as flat pairs of words."""
     facts: list[tuple[str, str]] = []
     for key, value in data.items():
-        name = f"{prefix} {key}".strip().replace("_", " ")
+        name = (key if key.startswith(f"{prefix}_") else f"{prefix} {key}").strip().replace("_", " ")
         if isinstance(value, dict):
             facts += _facts(name, value)
         elif value not in (None, "", []):
@@ -231,8 +231,9 @@ def _facts(prefix: str, data: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _words(value: Any, in_bytes: bool) -> str:
     if isinstance(value, list):
-        found = Counter(_words(item, in_bytes) for item in value)
-        return ", ".join(words if number == 1 else f"{number} x {words}" for words, number in found.items())
+        words = [_words(item, in_bytes) for item in value]
+        alike = in_bytes and len(set(words)) == 1 < len(words)  # the memory of cards
+        return f"{len(words)} x {words[0]}" if alike else ", ".join(words)
     if isinstance(value, dict):
         return " ".join(f"{key} {_words(item, key.endswith('_bytes'))}" for key, item in value.items())
     if in_bytes and isinstance(value, int):
