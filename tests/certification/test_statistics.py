@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 MARGIN = 0.01
-TRIALS = 2000
+TRIALS = 1000
 
 
 def accepted(losses: float, gains: float, items: int, trials: int = TRIALS) -> float:
@@ -88,7 +88,7 @@ def test_differences_outside_are_refused() -> None:
             equivalence(wrong, MARGIN)
 
 
-def leans(carried: float, drift: float, trials: int = 1500) -> float:
+def leans(carried: float, drift: float, trials: int = 600) -> float:
     """Share of simulated devices that are said to lean by ``drift`` standard deviations; 2 repeats, 50 windows."""
     found = 0
     for trial in range(trials):
