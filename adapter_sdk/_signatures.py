@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Release", "find_signature", "known_releases"]
+__all__ = ["Release", "find_signature", "known_releases", "operators"]
 
 Release = tuple[int, int, int]
 _ROW = re.compile(r'^\{"(?P<operator>\w+)", (?P<first>\d+), (?:"(?P<signature>[^"]*)"|nullptr)\},$')
@@ -16,6 +16,11 @@ _RELEASES = re.compile(r"kVersions\[\] = \{(.*)\};")
 def known_releases() -> tuple[Release, ...]:
     """In ascending order, e.g. ``((3, 0, 0), ...)``."""
     return _table()[0]
+
+
+def operators() -> tuple[str, ...]:
+    """Every operator that some known release has a kernel of."""
+    return tuple(_table()[1])
 
 
 def find_signature(release: Release, operator: str) -> str | None:

@@ -34,7 +34,7 @@ from adapter_sdk.records import (
     Waiver,
 )
 
-__all__ = ["LoadedPlugin", "PluginStatus", "discover", "load"]
+__all__ = ["LoadedPlugin", "PluginStatus", "assemble", "discover", "load"]
 
 
 @dataclass(frozen=True)
@@ -183,15 +183,23 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
 
 
 def _load(point: EntryPoint) -> LoadedPlugin:
-    hooks = CheckedHooks(point.name, _import(point))
+    return assemble(point.name, _import(point), *_distribution(point))
+
+
+def assemble(name: str, implementation: object, distribution: str = "", version: str = "") -> LoadedPlugin:
+    """The plugin whose hooks ``implementation`` has: calls and checks them all.
+
+    Raises:
+        PluginInvalid, LibraryUnusable, ContractMismatch: as :func:`load`.
+    """
+    hooks = CheckedHooks(name, implementation)
     device = _device(hooks)
     memory = cast(MemoryDescription, hooks.call("adapter_memory"))
     streams = cast(StreamDescription, hooks.call("adapter_streams"))
     kernels = _kernels(hooks)
     library = _library(hooks, device, kernels)
-    distribution, version = _distribution(point)
     return LoadedPlugin(
-        name=point.name,
+        name=name,
         device=device,
         memory=memory,
         streams=streams,

@@ -22,234 +22,61 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib
+import importlib.util
 import json
 import mmap
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 __all__ = ["DumpError", "Signature", "dump"]
 
 # Backends whose registrations describe what a custom device is asked for, the most trusted first.
 _BACKENDS = ("CUSTOM", "CPU")
 
-# phi::DataLayout and phi::DataType, by the names in which kernel keys are printed.
-_LAYOUTS = {"Undefined(AnyLayout)": 0, "STRIDED": 9}
-_DTYPES = {
-    name: number
-    for number, name in enumerate(
-        (
-            *("Undefined", "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32"),
-            *("float64", "complex64", "complex128", "pstring", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
-        )
+_ATTRIBUTE_TYPES = frozenset(
+    (
+        *("bool", "int", "int64", "float", "double", "string", "Scalar", "IntArray", "DataType", "DataLayout", "Place"),
+        *("vector<bool>", "vector<int>", "vector<int64>", "vector<float>", "vector<double>", "vector<string>"),
+        "vector<Scalar>",
     )
-}
-_BACKEND_NUMBERS = {"CPU": 1, "CUSTOM": 8}
-
-_ATTRIBUTE_TYPES = {
-    name: name.replace("int64_t", "int64")
-    for name in (
-        *("bool", "int", "int64_t", "float", "double", "string", "Scalar", "IntArray", "DataType", "DataLayout"),
-        *("Place", "vector<bool>", "vector<int>", "vector<int64_t>", "vector<float>", "vector<double>"),
-        *("vector<string>", "vector<Scalar>"),
-    )
-}
+)
+"""What the ABI layer has words for; a kernel with another attribute stops the dump."""
 
 
 class DumpError(RuntimeError):
     """Paddle does not look as this tool expects; the message says where."""
 
 
-@dataclass(frozen=True)
-class Signature:
-    """A kernel's arguments: three tuples of words."""
-
-    inputs: tuple[str, ...]
-    attributes: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return "|".join(",".join(part) for part in (self.inputs, self.attributes, self.outputs))
-
-
-# ---- phi's kernel registry, printed ---------------------------------------------------------------------------------
+def _factory_module() -> Any:
+    """adapter_sdk._kernel_factory by its path: the Paddle at hand may live where adapter_sdk's requirements do not."""
+    path = Path(__file__).resolve().parents[1] / "adapter_sdk" / "_kernel_factory.py"
+    spec = importlib.util.spec_from_file_location("_kernel_factory", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-@dataclass(frozen=True)
-class _Registration:
-    """One kernel key of one kernel, as printed: the tensors are only numbers here."""
-
-    key: tuple[str, str, str]  # backend, layout, dtype
-    n_inputs: int
-    attributes: tuple[str, ...]
-    n_outputs: int
+_kernel_factory = _factory_module()
+Signature = _kernel_factory.Signature
+_loaded, _pointer = _kernel_factory.loaded, _kernel_factory.pointer
 
 
-def _loaded(name: str) -> ctypes.CDLL:
-    try:
-        return ctypes.CDLL(name, mode=os.RTLD_LAZY | os.RTLD_NOLOAD)
-    except OSError as error:
-        raise DumpError(f"{name} is not loaded by `import paddle`: {error}") from error
-
-
-def _printed_registry(phi: ctypes.CDLL) -> str:
-    """What `std::cout << phi::KernelFactory::Instance()` prints."""
-    cpp = _loaded("libstdc++.so.6")
-    stdout = ctypes.addressof(ctypes.c_char.in_dll(cpp, "_ZSt4cout"))
-    instance = phi._ZN3phi13KernelFactory8InstanceEv
-    instance.restype = ctypes.c_void_p
-    shift = phi._ZN3philsERSoRNS_13KernelFactoryE
-    shift.argtypes, shift.restype = [ctypes.c_void_p, ctypes.c_void_p], ctypes.c_void_p
-    flush = cpp._ZNSo5flushEv
-    flush.argtypes, flush.restype = [ctypes.c_void_p], ctypes.c_void_p
-    flush(stdout)
-    sys.stdout.flush()
-    with tempfile.TemporaryFile() as sink:
-        kept = os.dup(1)
-        os.dup2(sink.fileno(), 1)
-        try:
-            shift(stdout, instance())
-            flush(stdout)
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
-        sink.seek(0)
-        return sink.read().decode()
-
-
-def _parse_registry(text: str) -> dict[str, list[_Registration]]:
-    found: dict[str, list[_Registration]] = {}
-    key = re.compile(
-        r'\{"\((\w+), ([^"]*), (\w+)\)":'  # backend, layout, dtype
-        r'\{"input":\[(.*?)\],\s*"output":\[(.*?)\],\s*"attribute":\[(.*?)\]\}\}',
-        re.S,
-    )
-    pieces = re.split(r'^\{?"(\S+) ":\[$', text, flags=re.M)
-    for name, body in zip(pieces[1::2], pieces[2::2], strict=True):
-        rows = []
-        for backend, layout, dtype, inputs, outputs, attributes in key.findall(body):
-            words = tuple(_attribute(word, name) for word in re.findall(r'"([^"]*)"', attributes))
-            rows.append(_Registration((backend, layout, dtype), _count(inputs), words, _count(outputs)))
-        printed = body.count('"input":[')
-        if len(rows) != printed:
-            raise DumpError(f"kernel {name}: {printed} keys printed, {len(rows)} understood")
-        found[name] = rows
-    if not found:
-        raise DumpError(f"nothing understood of {len(text)} characters printed by KernelFactory: {text[:200]!r}")
-    return found
-
-
-def _count(printed: str) -> int:
-    """Tensors in a printed list: `backend: CPU,  layout: NCHW,  dtype: bool` since 3.3, `"CPU, NCHW, bool"` before."""
-    return len(re.findall(r'backend:|"[^"]*"', printed))
-
-
-def _attribute(printed: str, kernel: str) -> str:
-    if printed not in _ATTRIBUTE_TYPES:
-        raise DumpError(f"kernel {kernel}: attribute type {printed!r} is new; add it to _ATTRIBUTE_TYPES")
-    return _ATTRIBUTE_TYPES[printed]
-
-
-# ---- the same registry in memory: kinds of tensor arguments ---------------------------------------------------------
-
-
-def _u32(address: int) -> int:
-    return ctypes.c_uint32.from_address(address).value
-
-
-def _pointer(address: int) -> int:
-    return ctypes.c_uint64.from_address(address).value
-
-
-class _StdString(ctypes.Structure):
-    """libstdc++'s std::string, to be passed by const reference."""
-
-    _fields_: ClassVar = [("data", ctypes.c_char_p), ("size", ctypes.c_size_t), ("local", ctypes.c_char * 16)]
-
-    @classmethod
-    def of(cls, text: str) -> _StdString:
-        return cls(text.encode(), len(text), b"")
-
-
-class _KernelKey(ctypes.Structure):
-    """phi::KernelKey."""
-
-    _fields_: ClassVar = [("backend", ctypes.c_uint8), ("layout", ctypes.c_int), ("dtype", ctypes.c_int)]
-
-    @classmethod
-    def of(cls, key: tuple[str, str, str]) -> _KernelKey:
-        try:
-            return cls(_BACKEND_NUMBERS[key[0]], _LAYOUTS[key[1]], _DTYPES[key[2]])
-        except KeyError as error:
-            raise DumpError(f"kernel key {key}: {error} is new; add its number") from error
-
-
-class _ArgumentDefinitions:
-    """Reads phi::Kernel (function pointer at 64, KernelArgsDef at 80): small vectors of 24-byte TensorArgDef."""
-
-    _FUNCTION, _DEFINITIONS = 64, 80
-    _ELEMENT, _TYPE, _INLINE = 24, 16, 15
-    _NEXT = 16 + _ELEMENT * _INLINE
-    _SELECT = (
-        "_ZNK3phi13KernelFactory12SelectKernelERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEERKNS_9KernelKeyE"
-    )
-
-    def __init__(self, phi: ctypes.CDLL) -> None:
-        self._instance = phi._ZN3phi13KernelFactory8InstanceEv
-        self._instance.restype = ctypes.c_void_p
-        self._select = getattr(phi, self._SELECT)
-        self._select.argtypes, self._select.restype = [ctypes.c_void_p] * 3, ctypes.c_void_p
-
-    def kinds(self, kernel: str, row: _Registration) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Kinds of inputs and outputs; raises DumpError where memory and the printed numbers disagree."""
-        name, key = _StdString.of(kernel), _KernelKey.of(row.key)
-        selected = self._select(self._instance(), ctypes.addressof(name), ctypes.addressof(key))
-        if not _pointer(selected + self._FUNCTION):
-            raise DumpError(f"kernel {kernel}: KernelFactory printed the key {row.key} but does not find it")
-        inputs = selected + self._DEFINITIONS
-        return self._vector(inputs, row.n_inputs, kernel), self._vector(inputs + self._NEXT, row.n_outputs, kernel)
-
-    def _vector(self, address: int, expected: int, kernel: str) -> tuple[str, ...]:
-        begin, size, capacity = _pointer(address), _u32(address + 8), _u32(address + 12)
-        if size != expected or capacity < max(size, self._INLINE):
-            raise DumpError(f"kernel {kernel}: {size} definitions (capacity {capacity}) in memory, {expected} printed")
-        return tuple(self._kind(begin + i * self._ELEMENT + self._TYPE) for i in range(size))
-
-    @staticmethod
-    def _kind(type_index: int) -> str:
-        return _tensor_kind(ctypes.string_at(_pointer(_pointer(type_index) + 8)).decode().lstrip("*"))
-
-
-def _tensor_kind(mangled: str) -> str:
-    """The word for a mangled argument type: "OptionalTensorList" for optional<vector<const DenseTensor*>>."""
-    base = re.search(r"N3phi(\d+)", mangled)
-    if base is None:
-        raise DumpError(f"argument type {mangled!r} is none of phi's; extend _tensor_kind")
-    name = mangled[base.end() : base.end() + int(base.group(1))]
-    # A list of TensorBase is what Paddle's own sources write where any kind of tensor may stand, as in add_n.
-    word = {"DenseTensor": "Tensor", "TensorBase": "Tensor"}.get(name, name)
-    return ("Optional" if "8optional" in mangled else "") + word + ("List" if "St6vector" in mangled else "")
-
-
-def _signature(definitions: _ArgumentDefinitions, kernel: str, row: _Registration) -> Signature:
-    inputs, outputs = definitions.kinds(kernel, row)
-    return Signature(inputs, row.attributes, outputs)
-
-
-def _from_registry(notes: list[str]) -> dict[str, tuple[str, Signature]]:
-    phi = _loaded("libphi_core.so")
-    definitions = _ArgumentDefinitions(phi)
-    found: dict[str, tuple[str, Signature]] = {}
-    for name, rows in _parse_registry(_printed_registry(phi)).items():
+def _from_registry(notes: list[str]) -> dict[str, tuple[str, Any]]:
+    factory = _kernel_factory.KernelFactory()
+    found: dict[str, tuple[str, Any]] = {}
+    for name, rows in factory.registrations().items():
         known = [row for backend in _BACKENDS for row in rows if row.key[0] == backend]
         if not known:
             continue
-        signatures = {row: _signature(definitions, name, row) for row in known}
+        for word in {word for row in known for word in row.attributes} - _ATTRIBUTE_TYPES:
+            raise DumpError(f"kernel {name}: attribute type {word!r} is new; add it to _ATTRIBUTE_TYPES")
+        signatures = {row: factory.signature(name, row) for row in known}
         found[name] = (known[0].key[0], signatures[known[0]])
         for signature in sorted({str(other) for other in signatures.values()} - {str(signatures[known[0]])}):
             keys = ["/".join(row.key) for row in known if str(signatures[row]) == signature]
@@ -312,7 +139,7 @@ class _OperatorInfo:
         self._attributes = {_string(at): _string(at + 32) for at in _elements(address + self._ATTRIBUTES, 96)}
         self._outputs = [_string(at + 32) for at in _elements(address + self._OUTPUTS, 72)]
 
-    def signature(self) -> Signature:
+    def signature(self) -> Any:
         """The kernel's signature; raises DumpError for a type that kernels here have no word for."""
         inputs: list[str] = []
         attributes: list[str] = []
@@ -346,7 +173,7 @@ def _ir_tensor(type_name: str) -> str:
     return base.removesuffix("Type").replace("DenseTensor", "Tensor") + suffix
 
 
-def _from_operators(library: str, notes: list[str]) -> dict[str, Signature]:
+def _from_operators(library: str, notes: list[str]) -> dict[str, Any]:
     """Signatures of all kernels that operators of the main dialect name."""
     symbol = re.compile(rb"_ZN6paddle7dialect\d+\w+9GetOpInfoB5cxx11Ev(?=\0)")
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -354,7 +181,7 @@ def _from_operators(library: str, notes: list[str]) -> dict[str, Signature]:
     if not names:
         raise DumpError(f"{library} describes no operators (no symbol like {symbol.pattern.decode()})")
     loaded = _loaded(library)
-    found: dict[str, Signature] = {}
+    found: dict[str, Any] = {}
     for name in names:
         info = _OperatorInfo(getattr(loaded, name))
         if not info.kernel:
@@ -401,7 +228,7 @@ def main() -> int:
         sys.path.insert(0, str(options.paddle.resolve()))
     try:
         text = json.dumps(dump(), indent=1)
-    except (DumpError, ImportError) as error:
+    except (DumpError, _kernel_factory.FactoryError, ImportError) as error:
         print(f"dump_signatures: {error}", file=sys.stderr)
         return 1
     if options.out is None:

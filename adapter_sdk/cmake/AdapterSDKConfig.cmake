@@ -7,7 +7,7 @@
 #   HOST_COLLECTIVES adds the SDK's communicator between processes (csrc/collectives), which works on memory of the host.
 #   REFERENCE adds the SDK's host kernels of these files (kernels/<name>.cc; ALL for every one), marked as stand-ins that
 #   the plugin did not write: its own kernel of an operator and dtype takes the place of the stand-in, and stand-ins never
-#   count towards a certificate. They run on a device that derives from adapter::host::HostDevice.
+#   count towards a certificate. ALL takes seconds where the installed wheel brings them compiled, else minutes. They run on a device that derives from adapter::host::HostDevice.
 #   Nothing of Paddle is needed to build.
 #
 # adapter_sdk_add_python_plugin(<name>)
@@ -26,6 +26,7 @@ else()
   set(AdapterSDK_INCLUDE_DIR "${_adapter_sdk_root}/include")
 endif()
 set(AdapterSDK_PYTHON_BRIDGE "${_adapter_sdk_root}/lib/libadapter_python.so") # compiled; part of the wheel alone
+set(AdapterSDK_REFERENCE_ARCHIVE "${_adapter_sdk_root}/lib/libadapter_reference.a") # compiled; part of released wheels
 set(AdapterSDK_KERNELS_DIR "${AdapterSDK_SOURCE_DIR}/kernels")
 set(AdapterSDK_COLLECTIVES_DIR "${AdapterSDK_SOURCE_DIR}/collectives")
 
@@ -41,7 +42,10 @@ function(adapter_sdk_add_plugin target)
   if(arg_HOST_COLLECTIVES)
     file(GLOB collectives_sources CONFIGURE_DEPENDS "${AdapterSDK_COLLECTIVES_DIR}/*.cc")
   endif()
-  if(arg_REFERENCE)
+  set(prebuilt)
+  if(arg_REFERENCE STREQUAL "ALL" AND EXISTS "${AdapterSDK_REFERENCE_ARCHIVE}")
+    set(prebuilt -Wl,--whole-archive "${AdapterSDK_REFERENCE_ARCHIVE}" -Wl,--no-whole-archive)
+  elseif(arg_REFERENCE)
     if(arg_REFERENCE STREQUAL "ALL")
       file(GLOB kernel_sources CONFIGURE_DEPENDS "${AdapterSDK_KERNELS_DIR}/*.cc")
       list(FILTER kernel_sources EXCLUDE REGEX "/gemm_")
@@ -60,7 +64,11 @@ function(adapter_sdk_add_plugin target)
   endif()
   # a * b + c has one result, whatever the compiler makes of a loop: some loops are compiled for several processors.
   if(kernel_sources)
-    set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "-ffp-contract=off")
+    set(kernel_options "-ffp-contract=off")
+    if(arg_REFERENCE)
+      list(APPEND kernel_options -O2) # a stand-in need not be fast, and compiles in half the time
+    endif()
+    set_source_files_properties(${kernel_sources} PROPERTIES COMPILE_OPTIONS "${kernel_options}")
   endif()
   add_library(${target} MODULE ${arg_SOURCES} ${abi_sources} ${kernel_sources}
                      ${collectives_sources})
@@ -70,7 +78,7 @@ function(adapter_sdk_add_plugin target)
   target_compile_definitions(${target} PRIVATE ADAPTER_SDK_VERSION="${AdapterSDK_VERSION}")
   target_compile_options(${target} PRIVATE -Wall -Wextra -fvisibility=hidden -fvisibility-inlines-hidden)
   find_package(Threads REQUIRED)
-  target_link_libraries(${target} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+  target_link_libraries(${target} PRIVATE ${prebuilt} Threads::Threads ${CMAKE_DL_LIBS})
   # No undefined symbol may wait for Paddle: everything of Paddle is looked up when the plugin is mounted.
   target_link_options(${target} PRIVATE -Wl,--no-undefined)
   set_target_properties(${target} PROPERTIES PREFIX "lib" SKIP_BUILD_RPATH TRUE)

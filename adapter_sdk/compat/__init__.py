@@ -12,11 +12,13 @@ A device's abilities are read from what its plugin declares, never from its name
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adapter_sdk.compat import amp, attention
+from adapter_sdk.compat import amp, attention, distributed
 from adapter_sdk.compat._mend import Applied, Mend, TableMend
+from adapter_sdk.versions import matches
 
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
@@ -26,7 +28,7 @@ __all__ = ["Applied", "Mend", "TableMend", "apply", "mends"]
 
 def mends() -> Sequence[Mend | TableMend]:
     """Every mend, whether or not a device wants it."""
-    return (*amp.MENDS, *attention.MENDS)
+    return (*amp.MENDS, *attention.MENDS, *distributed.MENDS)
 
 
 def apply(plugin: LoadedPlugin) -> list[Applied]:
@@ -39,8 +41,10 @@ def apply(plugin: LoadedPlugin) -> list[Applied]:
         RuntimeError: Paddle is not imported, or lacks a place that a mend knows (a release that nobody has tried).
     """
     applied = []
+    paddle = sys.modules.get("paddle")
+    release = None if paddle is None else str(paddle.__version__)
     for mend in mends():
-        if mend.wanted(plugin):
+        if (release is None or matches(release, mend.releases)) and mend.wanted(plugin):
             done = mend.apply(plugin)
             if done is not None:
                 applied.append(done)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from adapter_sdk.versions import SUPPORTED_PADDLE
+
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
 
@@ -43,6 +45,8 @@ class Mend:
     attribute: str
     wanted: Callable[[LoadedPlugin], bool]
     replacement: Callable[[LoadedPlugin, Callable[..., Any]], Callable[..., Any]]
+    releases: str = SUPPORTED_PADDLE
+    """Of Paddle, which have such a place; elsewhere nothing is done."""
 
     def target(self) -> ModuleType:
         """The Paddle module that holds the function.
@@ -82,6 +86,8 @@ class TableMend:
     attribute: str
     wanted: Callable[[LoadedPlugin], bool]
     entry: Callable[[ModuleType], tuple[Any, Any]]
+    releases: str = SUPPORTED_PADDLE
+    """Of Paddle, which have such a place; elsewhere nothing is done."""
 
     def apply(self, plugin: LoadedPlugin) -> Applied | None:
         """Sets the entry; ``None`` where it is set already.

@@ -7,6 +7,7 @@ this wheel lacks.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,29 @@ def _select_sdp(plugin: LoadedPlugin, original: Callable[[int], str]) -> Callabl
         return original(head_dim)
 
     return select
+
+
+def _select_before_3_3(plugin: LoadedPlugin, original: Callable[[int], str]) -> Callable[[int], str]:
+    def select(head_dim: int) -> str:
+        return "flash_attn" if _may_flash_before_3_3(plugin, head_dim) else original(head_dim)
+
+    return select
+
+
+def _select_for_sdpa_before_3_3(plugin: LoadedPlugin, original: Callable[..., str]) -> Callable[..., str]:
+    def select(query: Any, *others: Any, **named: Any) -> str:
+        dtype = str(query.dtype).removeprefix("paddle.")
+        known = plugin.kernel_supported("flash_attn", dtype) and _may_flash_before_3_3(plugin, int(query.shape[-1]))
+        return "flash_attn" if known else original(query, *others, **named)
+
+    return select
+
+
+def _may_flash_before_3_3(plugin: LoadedPlugin, head_dim: int) -> bool:
+    """Whether the device is in use, and the user has not switched the flash backend off (``sdp_kernel``)."""
+    here = current_device_type() == plugin.device.device_type
+    chosen = sys.modules["paddle.nn.functional.flash_attention"].g_enable_flash  # None where nothing was chosen
+    return here and head_dim <= _LONGEST_HEAD and chosen is not False
 
 
 def _check_dtypes(plugin: LoadedPlugin, original: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -83,6 +107,7 @@ MENDS: tuple[Mend | TableMend, ...] = (
         attribute="_backend_enabled",
         wanted=_has_flash_attention,
         entry=_flash_backend,
+        releases=">=3.3",
     ),
     Mend(
         name="flash attention dtypes",
@@ -92,6 +117,7 @@ MENDS: tuple[Mend | TableMend, ...] = (
         attribute="check_dtypes_low_precision_fa",
         wanted=_has_flash_attention,
         replacement=_check_dtypes,
+        releases=">=3.3",
     ),
     Mend(
         name="flash attention choice",
@@ -100,6 +126,25 @@ MENDS: tuple[Mend | TableMend, ...] = (
         attribute="_select_sdp",
         wanted=_has_flash_attention,
         replacement=_select_sdp,
+        releases=">=3.3",
+    ),
+    Mend(
+        name="flash attention choice before 3.3",
+        reason="flash_attention takes its unfused path on any device whose name does not contain gpu or xpu",
+        module="paddle.nn.functional.flash_attention",
+        attribute="_select_sdp",
+        wanted=_has_flash_attention,
+        replacement=_select_before_3_3,
+        releases="<3.3",
+    ),
+    Mend(
+        name="scaled_dot_product_attention's choice before 3.3",
+        reason="scaled_dot_product_attention asks which GPU this is before it takes the flash backend",
+        module="paddle.nn.functional.flash_attention",
+        attribute="_select_sdp_for_sdpa",
+        wanted=_has_flash_attention,
+        replacement=_select_for_sdpa_before_3_3,
+        releases="<3.3",
     ),
     Mend(
         name="flash attention flags",

@@ -34,11 +34,15 @@ class GateFigure:
     """What one acceptance rule measured on one output. Passed when ``value <= limit``."""
 
     gate: str
+    """Name of the rule, e.g. ``"bound"``."""
     output: str
+    """What was measured, e.g. ``"out0"``, ``"grad x"``."""
     value: float
     limit: float
+    """Infinite for figures that are for information only."""
     passed: bool
     note: str = ""
+    """Where the worst element stands, what was expected there, or why there is no figure."""
 
 
 @dataclass
@@ -59,16 +63,23 @@ class Record:
     """One line of ``results.jsonl``."""
 
     id: str
+    """Which case; stable for a profile and seed."""
     suite: str
     operator: str
+    """Paddle's kernel name, or what the suite has in its place, e.g. a model."""
     dtype: str
     state: State
     executed_on: str
+    """Where the work was proved to have run, e.g. ``"refchip:0"``; empty without proof."""
     errors: list[GateFigure]
     seconds: float
+    """Wall time."""
     repro: str
+    """The command that reruns this case alone."""
     message: str = ""
+    """Why it ended so."""
     details: dict[str, Any] = field(default_factory=dict)
+    """More from the suite, e.g. ``kernels``: calls counted, by operator/dtype."""
 
     def to_json(self) -> dict[str, Any]:
         """A dict for ``json.dumps``; non-finite figures become strings, since JSON has none."""

@@ -30,6 +30,8 @@ Examples:
   adapter-conform --plugin refchip --suite ops --profile smoke -k "softmax and not grad"
   adapter-conform --plugin refchip --replay calls.txt --jobs 2 --out replayed
   adapter-conform --plugin acme --suite acme.checks:SUITE
+  adapter-conform --device npu --profile smoke           # a backend that knows nothing of adapter-sdk, as it is
+  adapter-conform --device npu --library ./libnpu.so
 
 \b
 Long runs:
@@ -79,6 +81,13 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.option("--plugin", metavar="NAME", help="The device plugin to judge, see `adapter-sdk devices`.")
+@click.option("--device", metavar="TYPE", help="A device that is no plugin: judge its bare library, as it is.")
+@click.option(
+    "--library",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    metavar="FILE",
+    help="The library of --device.  [default: the one in paddle_custom_device/ that offers TYPE]",
+)
 @click.option(
     "--suite",
     "suite_names",
@@ -150,6 +159,8 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 def cli(
     context: click.Context,
     plugin: str | None,
+    device: str | None,
+    library: Path | None,
     suite_names: str | None,
     profile: str,
     out: Path,
@@ -173,10 +184,8 @@ def cli(
 
         _refuse_beside_resume(context)
         context.exit(int(resume(resumed, jobs, time_budget, Console(highlight=False))))
-    if not plugin:
-        raise click.UsageError("say which plugin to judge: --plugin NAME (`adapter-sdk devices` lists those installed)")
     options = RunOptions(
-        plugin=plugin,
+        plugin=_target(plugin, device, library),
         suites=_suites(suite_names, replay),
         profile=profile,
         seed=seed,
@@ -195,6 +204,24 @@ def cli(
         from adapter_conform.run import run
 
         context.exit(int(run(options, Console(highlight=False))))
+
+
+def _target(plugin: str | None, device: str | None, library: Path | None) -> str:
+    """What to judge, as workers are told."""
+    if plugin and device:
+        raise click.UsageError("--plugin and --device exclude each other: a plugin says what its device type is")
+    if library is not None and not device:
+        raise click.UsageError("--library goes with --device TYPE: say which device type of it to judge")
+    if plugin:
+        return plugin
+    if not device:
+        raise click.UsageError(
+            "say what to judge: --plugin NAME (`adapter-sdk devices` lists those installed), or --device TYPE for a "
+            "library that is no plugin"
+        )
+    from adapter_conform.bare.load import find_device
+
+    return str(find_device(device, library))
 
 
 def _suites(given: str | None, replay: Path | None) -> tuple[str, ...]:

@@ -60,6 +60,9 @@ def absence(
             + "; ".join(foreign),
         )
     broken = promised[foreign.index("")]
+    if (broken, dtype) in session.unusable:
+        refusals = [row.refusal for row in session.library.kernels() if (row.operator, row.dtype) == (broken, dtype)]
+        return State.FAILED, f"{broken}/{dtype} was not called: {'; '.join(refusals)}"
     return (
         State.FAILED,
         f"{broken}/{dtype} is declared by plugin {session.plugin.name!r}, but Paddle has "

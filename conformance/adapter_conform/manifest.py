@@ -192,6 +192,7 @@ def read_manifest(path: Path) -> Manifest:
 def library_digest(plugin: Any) -> str:
     """sha256 of a plugin's library; a rebuilt library is another device. Empty for a plugin without one."""
     path = getattr(getattr(plugin, "library", None), "path", None)
+    path = path or getattr(getattr(plugin, "device", None), "library", None)  # a bare device's
     if path is None:
         return ""
     digest = hashlib.sha256()

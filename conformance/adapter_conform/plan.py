@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from adapter_conform.bare.target import Target
 from adapter_conform.cases import Case
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.jsondata import compact, jsonable
@@ -60,6 +61,7 @@ class RunOptions:
     """The command line, checked. ``suites`` holds names as the user gave them."""
 
     plugin: str
+    """Its name, or the text of a :class:`Target` that is a bare device."""
     suites: tuple[str, ...]
     profile: str
     seed: int
@@ -82,7 +84,14 @@ class RunOptions:
             words = ["adapter-conform", "certify", "--plugin", self.plugin, "--seed", str(self.seed)]
             words += [word for name, value in self.settings.items() if value for word in (f"--{name}", value)]
             return shlex.join([*words, "-k", case_id])
-        words = ["adapter-conform", "--plugin", self.plugin, "--profile", self.profile, "--seed", str(self.seed)]
+        words = [
+            "adapter-conform",
+            *Target.of(self.plugin).words(),
+            "--profile",
+            self.profile,
+            "--seed",
+            str(self.seed),
+        ]
         words += ["--suite", suite]
         if self.replay is not None and suite == "replay":
             words += ["--replay", str(self.replay)]

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from adapter_conform.appending import drop_torn_line
+from adapter_conform.bare.target import Target
 from adapter_conform.conduct import Job, conduct
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.journal import Story, read_story
@@ -68,6 +69,7 @@ def run(options: RunOptions, console: Console) -> ExitCode:
         print_outcome(console, result, folder)
         return result.exit_code
     _prepare(folder, console)
+    _say_misfits(plugin, console)
     _say_if_empty(options, suites, plugin, plan, console)
     with writing(folder):
         folder.write(folder.manifest, compact(manifest.to_json()) + "\n")
@@ -147,6 +149,11 @@ def _load_plugin(options: RunOptions, suites: Sequence[LoadedSuite]) -> LoadedPl
     if provider is not None:
         loaded: LoadedPlugin = provider.load_plugin(options.plugin)
         return loaded
+    target = Target.of(options.plugin)
+    if target.library is not None:
+        from adapter_conform.bare.load import load_bare
+
+        return load_bare(target)
     import adapter_sdk
     from adapter_sdk.errors import AdapterError, PluginNotFound
 
@@ -166,6 +173,26 @@ def _prepare(folder: OutputFolder, console: Console) -> None:
         console.print(Text(f"{folder.root} holds an older run; its files are kept as {names}"), soft_wrap=True)
 
 
+_MOST_MISFITS = 10
+
+
+def _say_misfits(plugin: LoadedPlugin, console: Console) -> None:
+    """Of a bare device, before anything runs: which of its kernels this Paddle cannot call."""
+    description = getattr(plugin, "description", None)
+    if description is None:
+        return
+    misfits = description.misfits
+    words = f"{len(misfits)} of {len(description.kernels)} kernels do not fit Paddle {description.paddle}"
+    console.print(Text(f"signatures: {words}" + (", and are not called:" if misfits else "")), soft_wrap=True)
+    for (operator, dtype), why in list(misfits.items())[:_MOST_MISFITS]:
+        console.print(Text(f"  {operator}/{dtype}: {why}", style="yellow"), soft_wrap=True)
+    if len(misfits) > _MOST_MISFITS:
+        console.print(Text(f"  ... and {len(misfits) - _MOST_MISFITS} more, all in the report"), soft_wrap=True)
+    if unknown := description.unknown:
+        names = ", ".join(unknown[:_MOST_MISFITS]) + (", ..." if len(unknown) > _MOST_MISFITS else "")
+        console.print(Text(f"  of {len(unknown)} operators nothing here knows the signature: {names}"), soft_wrap=True)
+
+
 def _say_if_empty(
     options: RunOptions, suites: Sequence[LoadedSuite], plugin: LoadedPlugin, plan: Plan, console: Console
 ) -> None:
@@ -180,7 +207,7 @@ def _say_if_empty(
 
 def _nothing_planned(options: RunOptions, suites: Sequence[LoadedSuite], why: str, started: str) -> RunResult:
     """The result of a run whose plugin cannot even be asked what it declares: nothing executed, inconclusive."""
-    plugin: dict[str, Any] = {"name": options.plugin, "error": why}
+    plugin: dict[str, Any] = {"name": Target.of(options.plugin).name, "error": why}
     return RunResult(
         options=options,
         suite_names=[loaded.suite.name for loaded in suites],

@@ -8,17 +8,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from adapter_conform.bare.target import Target
 from adapter_conform.reference import OperatorPack, named_pack
 
 if TYPE_CHECKING:
     from adapter_sdk.manager import LoadedPlugin
-    from adapter_sdk.native import PluginLibrary
+    from adapter_sdk.native import CopyKind, KernelRow
 
-__all__ = ["KernelCalls", "Session", "open_session"]
+__all__ = ["DeviceLibrary", "KernelCalls", "Session", "open_session"]
+
+
+class DeviceLibrary(Protocol):
+    """What a session asks of a device's library: a plugin's :class:`adapter_sdk.PluginLibrary`, or what stands in its
+    place for a bare device, :class:`adapter_conform.bare.library.BareLibrary`."""
+
+    device_type: str
+    features: frozenset[str]
+
+    def kernels(self) -> list[KernelRow]: ...
+    def call_counters(self) -> Any: ...
+    def calls(self) -> dict[str, tuple[int, int]]: ...
+    def collective_calls(self) -> dict[str, int]: ...
+    def card_count(self) -> int: ...
+    def memory_bytes(self, card: int) -> int: ...
+    def allocated_bytes(self, card: int) -> int: ...
+    def set_checks(self, poison: bool, canary: bool) -> None: ...
+    def set_interposer(self, function: int | None, user: int | None = None) -> None: ...
+    def copy(self, card: int, kind: CopyKind, destination: int, source: int, size: int) -> None: ...
+
+    @property
+    def table_address(self) -> int: ...
 
 
 @dataclass
@@ -36,13 +59,17 @@ class KernelCalls:
 @dataclass
 class Session:
     plugin: LoadedPlugin
-    library: PluginLibrary
+    library: DeviceLibrary
     paddle: ModuleType
     device: str
     """``"refchip:0"``"""
     seed: int
     references: OperatorPack | None = None
     """Errors of a reference device, where a pack is present."""
+    target: str = ""
+    """What :func:`open_session` was given, for processes that are to open the same."""
+    unusable: frozenset[tuple[str, str]] = frozenset()
+    """(operator, dtype) of kernels that Paddle holds, but cannot call: those of a bare device that do not fit."""
     _built_graphs: bool = field(default=False, repr=False)
 
     @contextmanager
@@ -95,7 +122,7 @@ class Session:
 
     def is_registered(self, operator: str, dtype: str) -> bool:
         """Whether Paddle's own kernel registry holds ``operator`` for ``dtype`` on the plugin's device type."""
-        return (operator, dtype) in self._registry
+        return (operator, dtype) in self._registry and (operator, dtype) not in self.unusable
 
     @cached_property
     def _registry(self) -> set[tuple[str, str]]:
@@ -116,9 +143,17 @@ def read_registry(paddle: ModuleType, device_type: str) -> set[tuple[str, str]]:
 def open_session(plugin_name: str, seed: int, card: int = 0) -> Session:
     """Mounts the plugin alone, imports Paddle, turns CPU fallback off and selects the device.
 
+    ``plugin_name`` may also be the text of a :class:`Target` that is a bare device.
+
     Raises:
         adapter_sdk.errors.AdapterError: the plugin is not usable here; the message says why and what to do.
+        ConformError: the same of a bare device.
     """
+    target = Target.of(plugin_name)
+    if target.library is not None:
+        from adapter_conform.bare.session import open_bare_session
+
+        return open_bare_session(target, seed, card)
     import adapter_sdk
     from adapter_sdk import compat
     from adapter_sdk.errors import MountError
@@ -138,4 +173,4 @@ def open_session(plugin_name: str, seed: int, card: int = 0) -> Session:
     paddle.set_flags({"FLAGS_enable_api_kernel_fallback": False})
     device = f"{plugin.device.device_type}:{card}"
     paddle.set_device(device)
-    return Session(plugin, library, paddle, device, seed, references=named_pack())
+    return Session(plugin, library, paddle, device, seed, references=named_pack(), target=plugin_name)

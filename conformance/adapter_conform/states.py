@@ -32,16 +32,27 @@ class State(str, Enum):
 
 
 class Verdict(str, Enum):
+    """What a run proves."""
+
     CONFORMANT = "conformant"
+    """Something passed, nothing is bad, nothing stayed open."""
     NOT_CONFORMANT = "not conformant"
+    """A case failed, crashed, hung or fell back, a waiver is stale, or the plugin's table and Paddle disagree."""
     INCONCLUSIVE = "inconclusive"
+    """Nothing bad was seen, but not everything was proved; nothing executed is this, too."""
 
 
 class ExitCode(IntEnum):
+    """What the command tells its caller."""
+
     CONFORMANT = 0
+    """The verdict is "conformant"."""
     NOT_CONFORMANT = 1
+    """The verdict is "not conformant"."""
     USAGE_ERROR = 2
+    """The command cannot be carried out as it was given; nothing has run."""
     INCONCLUSIVE = 3
+    """The verdict is "inconclusive"."""
 
 
 EXIT_CODES = {

@@ -73,7 +73,7 @@ def many_records(number: int, message: str = "") -> list[Record]:
 class Structure(HTMLParser):
     """Checks that elements are closed in order, and collects attributes and script texts."""
 
-    VOID = frozenset({"meta", "input", "br", "link", "img"})
+    VOID = frozenset({"meta", "input", "br", "link", "img", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -322,3 +322,11 @@ def test_cases_can_be_filtered_by_state_operator_and_dtype() -> None:
         assert re.search(rf'<select id="{name}"[^>]*><option value="">{first}</option>', page)
     assert "<option>operator_79</option>" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_facts_in_words() -> None:
+    device = {"memory_bytes": [4 << 30, 4 << 30], "contract": [1, 1], "device_type": "fake", "peaks": []}
+    page = render_html(result_of([], plugin={"device": device}, elapsed_s=7261.4))
+    for name, words in (("device memory", "2 x 4 GiB"), ("device contract", "1, 1"), ("device type", "fake")):
+        assert f"<dt>{name}</dt><dd>{words}</dd>" in page
+    assert "executed in 2 h 1 min." in page

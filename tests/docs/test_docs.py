@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 QUOTE = re.compile(r"<!-- source: (?P<path>\S+) -->\n```\w*\n(?P<text>.*?)```", re.DOTALL)
+CODE = re.compile(r"^```(?:python|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -54,3 +55,14 @@ def test_every_state_and_gate_is_explained() -> None:
     assert "passed" in states
     assert "bound" in gates
     assert not [name for name in [*states, *gates] if name not in page]
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"), [("tutorial.md", "tutorial.md"), ("howto/certifying.md", "certifying.md")]
+)
+def test_both_languages_show_the_same_code(english: str, chinese: str) -> None:
+    """Except for comments."""
+    pages = [ROOT / "docs" / english, ROOT / "docs" / "zh" / chinese]
+    ours, theirs = ([re.sub(r" *#.*", "", code) for code in CODE.findall(page.read_text())] for page in pages)
+    assert ours
+    assert ours == theirs

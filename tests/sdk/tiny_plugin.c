@@ -4,6 +4,9 @@
 #ifndef NAME
 #define NAME "tinychip"
 #endif
+#ifndef KIND
+#define KIND NAME
+#endif
 #ifndef MAJOR
 #define MAJOR ADAPTER_CONTRACT_MAJOR
 #endif
@@ -63,7 +66,7 @@ __attribute__((visibility("default"))) AdapterPluginTable adapter_sdk_plugin_tab
     NAME,
     "Acme",
     "1.2",
-    NAME,
+    KIND,
     0,
     ">=3.0,<3.4",
     "0.1",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection, Listener, wait
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ __all__ = ["START_LIMIT", "Answers", "Crew", "CrewLost"]
 START_LIMIT = 240.0
 """Seconds for all ranks to stand; each imports Paddle."""
 
+_DUMP_SECONDS = 0.5
 _AFTERMATH = 45.0
 """Seconds that the other ranks get when one has reported an error or has died."""
 
@@ -50,6 +54,7 @@ class Crew:
         self._connections: dict[int, Connection[Any, Any]] = {}
         self._attendants: dict[int, Connection[Any, Any]] = {}
         self._ended: dict[int, int] = {}
+        self._processes: dict[int, int] = {}
         cards = ",".join(map(str, range(ranks)))
         command = [sys.executable, "-m", "adapter_conform.collectives.launcher", plugin]
         command += ["--devices", cards, "--log_dir", str(self._logs)]
@@ -73,12 +78,19 @@ class Crew:
         while not answers.complete(self.ranks):
             left = deadline - time.monotonic()
             if left <= 0:
+                self._dump_stacks(set(self._connections) - set(answers))
                 break
             for rank in self._news(left, answers):
                 troubled = "error" in answers[rank] or "ended" in answers[rank]
                 if troubled:
                     deadline = min(deadline, time.monotonic() + _AFTERMATH)
         return answers
+
+    def signal(self, number: int, ranks: Iterable[int] | None = None) -> None:
+        """Sends a signal to the processes of ``ranks``, all of them by default."""
+        for rank in range(self.ranks) if ranks is None else ranks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._processes[rank], number)
 
     def logs(self) -> str:
         """The end of what the ranks wrote."""
@@ -98,6 +110,11 @@ class Crew:
             self._launcher.wait()
         self._folder.cleanup()
 
+    def _dump_stacks(self, silent: Iterable[int]) -> None:
+        """Has silent ranks write to their logs where they stand."""
+        self.signal(signal.SIGUSR1, silent)
+        time.sleep(_DUMP_SECONDS)
+
     def _gather(self) -> None:
         deadline = time.monotonic() + START_LIMIT
         while len(self._connections) < self.ranks:
@@ -107,6 +124,8 @@ class Crew:
                 connection = self._listener.accept()
                 hello = json.loads(connection.recv_bytes())
                 (self._connections if "rank" in hello else self._attendants)[next(iter(hello.values()))] = connection
+                if "pid" in hello:
+                    self._processes[hello["rank"]] = hello["pid"]
             elif self._launcher.poll() is not None:
                 raise CrewLost(f"Paddle's launcher ended with {self._launcher.returncode}:\n{self.logs()}")
             elif ended := self._early_ends():

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Client
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from adapter_conform.collectives.bandwidth import measure
 from adapter_conform.collectives.lifeline import die_with_parent
 from adapter_conform.collectives.operations import Place, Variation, perform
 from adapter_conform.collectives.scenarios import SCENARIOS, Stage
+from adapter_conform.parallel.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from adapter_conform.session import Session
@@ -31,6 +35,8 @@ class Rank:
         self.distributed.init_parallel_env()
         self.number: int = self.distributed.get_rank()
         self.ranks: int = self.distributed.get_world_size()
+        self._enduring: Any = None
+        """The training that goes on from job to job."""
         self._groups: dict[tuple[int, ...], Any] = {}
 
     def do(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +48,12 @@ class Rank:
                 self._variations([Variation.from_json(item) for item in job["variations"]], int(job["seed"]), answer)
             elif job["type"] == "bandwidth":
                 answer["seconds"] = measure(self.session.paddle, job, self.ranks)
+            elif job["type"] == "parallel":
+                with self.session.watch() as kernels:
+                    answer["trained"] = self._train(job)
+                answer["kernels"] = kernels.total()
+            elif job["type"] == "endure":
+                answer.update(self._endure(job))
             else:
                 stage = Stage(self.session, self.number, self.ranks, int(job["seed"]), self.group)
                 answer["wrong"]["result"] = SCENARIOS[job["scenario"]].act(stage)
@@ -51,6 +63,20 @@ class Rank:
         after = self.session.library.collective_calls()
         answer["calls"] = {name: count - before.get(name, 0) for name, count in after.items()}
         return answer
+
+    def _train(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        from adapter_conform.parallel.training import train  # with PaddleNLP, which no other job needs
+
+        strategy = STRATEGIES[job["strategy"]]
+        settings = (str(job["dtype"]), int(job["steps"]), int(job["seed"]), Path(job["weights"]))
+        return train(self.session.paddle, self.session.device, strategy, *settings).to_json()
+
+    def _endure(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        from adapter_conform.parallel.enduring import Enduring
+
+        if job["do"] == "begin":
+            self._enduring = Enduring(self.session, self.number, self.ranks, job)
+        return self._enduring.do(job)
 
     def _variations(self, variations: list[Variation], seed: int, answer: dict[str, Any]) -> None:
         for variation in variations:
@@ -91,13 +117,14 @@ def main() -> NoReturn:
     from adapter_conform.supervisor.preload import preload
 
     die_with_parent()
+    faulthandler.register(signal.SIGUSR1)  # the crew asks a silent rank where it stands
     address, plugin, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
     device_type = adapter_sdk.load(plugin).device.device_type
     session = open_session(plugin, seed, card=int(os.environ[f"FLAGS_selected_{device_type}s"]))
     preload(session)
     rank = Rank(session)
     crew = Client(address, family="AF_UNIX")
-    crew.send_bytes(json.dumps({"rank": rank.number}).encode())
+    crew.send_bytes(json.dumps({"rank": rank.number, "pid": os.getpid()}).encode())
     while True:
         try:
             job = json.loads(crew.recv_bytes())

@@ -26,4 +26,5 @@ class Commands(click.Group):
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
+        command.name = cmd_name  # else that of the function, in what is generated from the commands
         return command

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -18,18 +19,21 @@ import numpy as np
 
 from adapter_conform.models.architectures import Architecture
 from adapter_conform.models.paddlenlp_mends import mend_fused_rope, mend_moe_gate
+from adapter_conform.models.parallel_mends import mend_reshard, mend_ring_attention
 from adapter_conform.models.shape import LlamaShape
 from adapter_conform.models.weights import Weights, paddle_layout
 
 __all__ = [
     "build_llama",
     "build_model",
+    "build_pipeline",
     "dpo_criterion",
     "forward_logits",
     "forward_loss",
     "greedy_tokens",
     "load_llama_weights",
     "load_weights",
+    "own_positions",
     "saved_lora",
     "why_unavailable",
     "with_lora",
@@ -78,11 +82,21 @@ def build_model(paddle: ModuleType, architecture: Architecture) -> Any:
     transformers = _import_quietly("paddlenlp.transformers")
     model_utils = _import_quietly("paddlenlp.transformers.model_utils")
     mend_moe_gate(paddle, _import_quietly("paddlenlp.transformers.moe_gate"))
+    if architecture.settings.get("sep_parallel_degree", 1) > 1:
+        mend_reshard(paddle, _import_quietly("paddlenlp.transformers.segment_parallel_utils"))
+    if architecture.settings.get("context_parallel_degree", 1) > 1:
+        mend_ring_attention(paddle, _import_quietly("paddlenlp.transformers.ring_flash_attention"))
     config = getattr(transformers, architecture.config)(**architecture.settings)
     with _zero_initializer(paddle), _einsum_of_basic_operators(), model_utils.no_init_weights():
         model = getattr(transformers, architecture.model)(config)
     mend_fused_rope(model)
     return model
+
+
+def build_pipeline(paddle: ModuleType, architecture: Architecture) -> Any:
+    """This rank's stage of a model of ``architecture``, by the strategy that fleet was initialised with."""
+    staged = replace(architecture, model=architecture.model + "Pipe")
+    return build_model(paddle, staged)
 
 
 LORA_TARGETS = ("q_proj", "v_proj")
@@ -193,6 +207,20 @@ def forward_loss(model: Any, inputs: Any, labels: Any) -> Any:
     ``inputs`` and ``labels`` are int64 tensors [rows, length]; PaddleNLP wants labels shifted by the caller.
     """
     return _first(model(input_ids=inputs, labels=labels))
+
+
+def own_positions(attention: str, *tensors: Any) -> list[Any]:
+    """What this rank has of int64 tensors [rows, length] where ranks share a sequence: a block for ``"ulysses"``, for
+    ``"ring"`` one from the front and one from the back, so that all have as much to attend to; else all of it."""
+    if attention == "ulysses":
+        split = _import_quietly("paddlenlp.transformers.segment_parallel_utils").split_inputs_sequence_dim
+    elif attention == "ring":
+        split = _import_quietly(
+            "paddlenlp.transformers.context_parallel_utils"
+        ).split_inputs_sequence_dim_load_balance
+    else:
+        return list(tensors)
+    return [split(tensor) for tensor in tensors]
 
 
 def forward_logits(outputs: Any) -> Any:

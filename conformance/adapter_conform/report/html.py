@@ -6,6 +6,7 @@ so that a run of 20,000 cases stays small and quick to open.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,11 +18,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from adapter_conform.bare.target import Target
 from adapter_conform.cases import Record
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.report.chart import error_chart, error_ratio
 from adapter_conform.report.curves import loss_charts
 from adapter_conform.report.lines import abbreviated
+from adapter_conform.report.next_step import next_step
 from adapter_conform.report.summary import KernelRow, RunResult, kernel_rows
 from adapter_conform.states import BAD, State, Verdict
 from adapter_conform.tracing.gaps import lacking_in
@@ -123,6 +126,8 @@ def render_html(result: RunResult) -> str:
         not_run=_reasons(records),
         kernels=kernels,
         coverage=coverage(kernels),
+        name=Target.of(result.options.plugin).name,
+        next_step=next_step(result),
         lacking=lacking_in(records, result.kernels)[:_MAX_REASONS],
         refused=[(row, text) for row in kernels for text in row.refusals],
         contradictions=result.contradictions[:_MAX_NOTICES],
@@ -168,7 +173,24 @@ def _template() -> jinja2.Template:
     environment.filters["abbreviated"] = abbreviated
     environment.filters["ratio"] = error_ratio
     environment.filters["figure"] = lambda value: f"{value:.4g}"
+    environment.filters["limit"] = lambda limit: "none" if limit == math.inf else f"{limit:.4g}"
+    environment.filters["duration"] = duration
+    environment.globals["infinite"] = math.inf
+    environment.filters["breakable"] = _breakable
     return environment.get_template("report.html.j2")
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` as a person says it: "12.3 s", "4 min 10 s", "2 h 1 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _breakable(name: str) -> Markup:
+    """``name`` that a narrow column may break behind an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _matrix(records: Sequence[Record]) -> tuple[list[tuple[str, dict[str, Cell]]], list[str]]:
@@ -199,7 +221,7 @@ def _facts(prefix: str, data: dict[str, Any]) -> list[tuple[str, str]]:
     """Nested data as flat pairs of words."""
     facts: list[tuple[str, str]] = []
     for key, value in data.items():
-        name = f"{prefix} {key}".strip().replace("_", " ")
+        name = (key if key.startswith(f"{prefix}_") else f"{prefix} {key}").strip().replace("_", " ")
         if isinstance(value, dict):
             facts += _facts(name, value)
         elif value not in (None, "", []):
@@ -209,7 +231,9 @@ def _facts(prefix: str, data: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _words(value: Any, in_bytes: bool) -> str:
     if isinstance(value, list):
-        return ", ".join(_words(item, in_bytes) for item in value)
+        words = [_words(item, in_bytes) for item in value]
+        alike = in_bytes and len(set(words)) == 1 < len(words)  # the memory of cards
+        return f"{len(words)} x {words[0]}" if alike else ", ".join(words)
     if isinstance(value, dict):
         return " ".join(f"{key} {_words(item, key.endswith('_bytes'))}" for key, item in value.items())
     if in_bytes and isinstance(value, int):

@@ -10,7 +10,7 @@ from adapter_conform.cases import Record
 from adapter_conform.report.summary import KernelRow
 from adapter_conform.states import State
 
-__all__ = ["Ladder", "ladder"]
+__all__ = ["Ladder", "lacking_kernels", "ladder"]
 
 _LACKING = re.compile(r"\b(\w+/(?:bool|u?int\d+|b?float\d+))\b")
 """A kernel as the messages of unsupported cases name it, e.g. ``softmax_grad/float32``."""
@@ -40,12 +40,12 @@ class Ladder:
 def ladder(rows: Iterable[KernelRow], records: Iterable[Record]) -> Ladder:
     """Counts the kernels that Paddle holds by who wrote them, and those that unsupported cases name."""
     held = {(row.operator, row.dtype): row.provenance for row in rows if row.declared and row.in_paddle_registry}
-    wanted = {
-        name
-        for record in records
-        if record.state is State.UNSUPPORTED
-        for name in _LACKING.findall(record.message.split("\n", 1)[0])
-    }
+    wanted = {name for record in records for name in lacking_kernels(record)}
     provenances = list(held.values())
     missing = wanted - {f"{operator}/{dtype}" for operator, dtype in held}
     return Ladder(provenances.count("own"), provenances.count("reference"), len(missing))
+
+
+def lacking_kernels(record: Record) -> list[str]:
+    """``"operator/dtype"`` of the kernels for whose lack a case is unsupported, as its message names them."""
+    return _LACKING.findall(record.message.split("\n", 1)[0]) if record.state is State.UNSUPPORTED else []

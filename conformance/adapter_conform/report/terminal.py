@@ -13,11 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from adapter_conform.bare.target import Target
 from adapter_conform.cases import Record
 from adapter_conform.errors import ConformError
 from adapter_conform.report.folder import OutputFolder
 from adapter_conform.report.junit import describe_figure
 from adapter_conform.report.ladder import ladder
+from adapter_conform.report.next_step import next_step
 from adapter_conform.report.summary import KernelRow, RunResult, build_summary, count_states, kernel_rows, of_suite
 from adapter_conform.states import BAD, State, Verdict
 
@@ -93,6 +95,8 @@ def print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> 
 
 
 def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) -> None:
+    if step := next_step(result):
+        console.print(_shown(f"next: {step}"), soft_wrap=True)
     console.print(_table(result))
     _print_failures(console, [record for record in result.records if record.state in BAD], folder)
     _print_reasons(console, [record for record in result.records if record.state in (State.NOT_RUN, State.VACUOUS)])
@@ -108,7 +112,7 @@ def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) ->
     _print_contradictions(console, result.contradictions)
     if result.stopped is not None:
         console.print(_shown(f"The run was stopped: {result.stopped}", style="yellow"), soft_wrap=True)
-    verdict = Text(f"{result.options.plugin}: {result.headline}", style=_STYLES[result.verdict])
+    verdict = Text(f"{Target.of(result.options.plugin).name}: {result.headline}", style=_STYLES[result.verdict])
     verdict.append(f"  ({result.executed} of {len(result.records)} planned cases executed", style="not bold")
     if len(result.records) < result.available:
         verdict.append(f" of {result.available} in these suites", style="not bold")

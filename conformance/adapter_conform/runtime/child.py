@@ -36,7 +36,7 @@ def run_child(bench: Bench, action: str) -> Child:
     Raises:
         CheckFailed: it did not end within 90 s, or never got as far as the action.
     """
-    command = [sys.executable, "-m", _MODULE, bench.session.plugin.name, str(bench.seed), str(bench.card), action]
+    command = [sys.executable, "-m", _MODULE, bench.session.target, str(bench.seed), str(bench.card), action]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:

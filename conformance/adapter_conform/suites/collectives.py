@@ -9,13 +9,12 @@ of them failed.
 
 from __future__ import annotations
 
-import atexit
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from adapter_conform.cases import Case, GateFigure, Outcome
-from adapter_conform.collectives.crew import START_LIMIT, Answers, Crew, CrewLost
+from adapter_conform.collectives.crew import START_LIMIT, Answers, CrewLost
+from adapter_conform.collectives.crews import CREWS
 from adapter_conform.collectives.operations import OPERATIONS, ROWS, Variation
 from adapter_conform.collectives.scenarios import SCENARIOS, VICTIM
 from adapter_conform.states import State
@@ -49,9 +48,6 @@ _SAMPLE = "sample"
 class CollectivesSuite:
     name = "collectives"
 
-    def __init__(self) -> None:
-        self._crews = Crews()
-
     def plan(self, request: PlanRequest) -> Sequence[Case]:
         if request.plugin.collectives is None:
             return []
@@ -73,7 +69,7 @@ class CollectivesSuite:
             return Outcome(State.UNSUPPORTED, message=f"takes {ranks} cards, one a rank; this machine has {cards}")
         fails = bool(case.payload["fails"])
         try:
-            crew = self._crews.get(session.plugin.name, ranks, session.seed, _PATIENCE if fails else {})
+            crew = CREWS.get(session.target, ranks, session.seed, _PATIENCE if fails else {})
         except CrewLost as error:
             return Outcome(State.FAILED, message=f"no {ranks} ranks could be started: {error}")
         answers = crew.run(case.payload["job"], _CASE_LIMIT)
@@ -85,29 +81,8 @@ class CollectivesSuite:
             or len(answers) < ranks
             or not all("wrong" in answer and "error" not in answer for answer in answers.values())
         ):
-            self._crews.dismiss()
+            CREWS.dismiss()
         return outcome
-
-
-class Crews:
-    """The crew that this worker has; one at a time, so that a card is not used by several."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
-        self._crew: Crew | None = None
-        atexit.register(self.dismiss)
-
-    def get(self, plugin: str, ranks: int, seed: int, settings: Mapping[str, str]) -> Crew:
-        key = (plugin, ranks, seed, tuple(sorted(settings.items())))
-        if self._crew is None or self._key != key:
-            self.dismiss()
-            self._crew, self._key = Crew(plugin, ranks, seed, {**os.environ, **settings}), key
-        return self._crew
-
-    def dismiss(self) -> None:
-        if self._crew is not None:
-            self._crew.dismiss()
-            self._crew = None
 
 
 SUITE = CollectivesSuite()

@@ -23,7 +23,7 @@ def describe_kernels(session: Any) -> list[dict[str, Any]]:
     A library may bring a kernel several times, with a signature for each range of Paddle releases; the one that was
     registered stands for them all. ``refusals`` holds, without repetition, what was said of those that were not.
     """
-    library = session.plugin.library
+    library = getattr(session, "library", None) or session.plugin.library
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for kernel in session.plugin.kernels if library is None else library.kernels():
         row = {name: jsonable(getattr(kernel, name, None)) for name in _KERNEL_FIELDS}
@@ -66,6 +66,10 @@ def describe_plugin(plugin: Any) -> dict[str, Any]:
     device = getattr(plugin, "device", None)
     if device is not None:
         found["device"] = jsonable(device)
+    misfits = getattr(getattr(plugin, "description", None), "misfits", None)
+    if misfits is not None:  # a bare device
+        found["bare"] = True
+        found["misfits"] = {"/".join(kernel): why for kernel, why in misfits.items()}
     return found
 
 

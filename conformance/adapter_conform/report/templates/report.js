@@ -31,16 +31,26 @@
     return made;
   }
 
+  function number(value) {
+    if (value === "inf") return "none"; // a limit of a figure that is for information
+    if (typeof value !== "number" || value === 0) return String(value);
+    const size = Math.abs(value);
+    return size < 1e-3 || size >= 1e5 ? value.toExponential(3) : String(+value.toPrecision(4));
+  }
+
   function figureTable(figures) {
-    const table = element("table");
+    const table = element("table", "figures");
     const head = table.createTHead().insertRow();
-    for (const title of ["gate", "output", "measured", "limit", ""]) head.append(element("th", "", title));
+    for (const title of ["gate", "output", "measured", "limit", ""]) {
+      head.append(element("th", title === "measured" || title === "limit" ? "number" : "", title));
+    }
     const body = table.createTBody();
     for (const [gate, output, value, limit, passed, note] of figures) {
       const row = body.insertRow();
       if (!passed) row.className = "outside";
-      const words = [data.names[gate], data.names[output], value, limit, (passed ? "ok" : "outside") + (note ? ": " + note : "")];
-      for (const word of words) row.append(element("td", "", String(word)));
+      row.append(element("td", "", data.names[gate]), element("td", "", data.names[output]));
+      row.append(element("td", "number", value === "inf" ? value : number(value)), element("td", "number", number(limit)));
+      row.append(element("td", "words", (passed ? "ok" : "outside") + (note ? ": " + note : "")));
     }
     return table;
   }
@@ -126,11 +136,13 @@
     for (const old of list.querySelectorAll(".target")) old.classList.remove("target");
     node.classList.add("target");
     toggle(node, item, true);
+    node.firstChild.focus({ preventScroll: true });
     node.scrollIntoView({ block: "center" });
   }
 
   function toCases() {
     refresh();
+    byId("all").focus({ preventScroll: true }); // the next Tab reaches the filters
     byId("all").scrollIntoView();
   }
 

@@ -1,0 +1,185 @@
+"""What test_engine.py runs in a process of its own: engines on refchip, healthy and with planted faults.
+
+Prints one JSON line for each finding, with its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from adapter_conform.models.architectures import Architecture
+from adapter_conform.models.paddlenlp_adapter import build_model, greedy_tokens
+from adapter_conform.models.weights import paddle_layout
+from adapter_conform.serving import engine as engine_module
+from adapter_conform.serving import sampling
+from adapter_conform.serving.blocks import BlockPool
+from adapter_conform.serving.checks import Bed, by_definition, cached, run_checks, seeded, together
+from adapter_conform.serving.decoder import DTYPES, Decoder
+from adapter_conform.serving.engine import Engine, EngineSettings
+from adapter_conform.serving.packing import Packed
+from adapter_conform.serving.requests import Request, Sequence
+from adapter_conform.serving.shape import DecoderShape, drawn_weights
+from adapter_conform.session import open_session
+
+session = open_session("refchip", 0)
+paddle = session.paddle
+SMALL = {"vocabulary": 96, "hidden": 64, "intermediate": 112, "positions": 96}
+SHAPES = {
+    "llama_mha": DecoderShape(**SMALL, key_value_heads=4),
+    "llama_gqa": DecoderShape(**SMALL, key_value_heads=2),
+    "qwen2": DecoderShape(**SMALL, key_value_heads=2, qkv_bias=True, rope_theta=1e6),
+}
+
+
+def report(name: str, **found: Any) -> None:
+    print(json.dumps({"name": name, **found}), flush=True)
+
+
+# ---- faults ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def block_reused_too_early() -> Iterator[None]:
+    """A sequence gets a block that another still needs."""
+    take = BlockPool.take
+
+    def hasty(pool: BlockPool, count: int) -> list[int]:
+        blocks = take(pool, count)
+        owned = [block for block, owners in enumerate(pool._owners) if owners and block not in blocks]
+        return [owned[0], *blocks[1:]] if owned else blocks
+
+    def forgiving(pool: BlockPool, blocks: list[int]) -> None:
+        release(pool, [block for block in dict.fromkeys(blocks) if pool._owners[block]])
+
+    release = BlockPool.release
+    with mock.patch.object(BlockPool, "take", hasty), mock.patch.object(BlockPool, "release", forgiving):
+        yield
+
+
+@contextmanager
+def off_by_one_after_a_hit() -> Iterator[None]:
+    """A prompt that begins in the cache goes on one position too early."""
+    right = engine_module.pack
+
+    def off(sequences: list[Sequence], longest: int, block_tokens: int) -> Packed:
+        packed = right(sequences, longest, block_tokens)
+        hits = np.array([[sequence.shared > 0] for sequence in sequences])
+        return replace(packed, decoder=(packed.decoder - hits).astype("int32"))
+
+    with mock.patch.object(engine_module, "pack", off):
+        yield
+
+
+@contextmanager
+def wrong_mask_of_the_second_sequence() -> Iterator[None]:
+    """The second sequence of a batch sees what comes after each of its tokens."""
+    attend = Decoder.attend
+
+    def leaky(decoder: Decoder, qkv: Any, keys: Any, values: Any, **told: Any) -> Any:
+        lengths = np.asarray(told["seq_lens_encoder"].numpy()).reshape(-1)
+        if len(lengths) > 1 and lengths[1] > 1:
+            longest = int(lengths.max())
+            mask = np.where(np.tri(longest, dtype=bool), 0.0, -np.inf).astype("float32")
+            masks = np.repeat(mask[None, None], len(lengths), 0)
+            masks[1] = 0.0
+            told["mask"] = paddle.to_tensor(masks).astype(decoder.dtype)
+        return attend(decoder, qkv, keys, values, **told)
+
+    with mock.patch.object(Decoder, "attend", leaky):
+        yield
+
+
+@contextmanager
+def seed_ignored() -> Iterator[None]:
+    """Sampling draws from the generator of the device."""
+    sample = paddle.tensor.top_p_sampling
+
+    def unseeded(x: Any, ps: Any, topp_seed: Any = None) -> Any:
+        return sample(x, ps)
+
+    with mock.patch.object(paddle.tensor, "top_p_sampling", unseeded):
+        yield
+
+
+@contextmanager
+def one_seed_for_all() -> Iterator[None]:
+    """Every token is drawn with the same seed, whatever was asked for."""
+    with mock.patch.object(sampling, "seed_of", lambda seed, position: position):
+        yield
+
+
+# Fault -> the check that has to notice it.
+FAULTS = {
+    block_reused_too_early: together,
+    off_by_one_after_a_hit: cached,
+    wrong_mask_of_the_second_sequence: together,
+    seed_ignored: seeded,
+    one_seed_for_all: seeded,
+}
+
+
+def faults() -> None:
+    shape = SHAPES["llama_gqa"]
+    for seed in range(5):
+        bed = Bed(paddle, shape, drawn_weights(shape, seed), seed)
+        checks = run_checks(bed)
+        found = {check.name: check.faults[:2] for check in checks if not check.passed}
+        report(f"healthy {seed}", found=found, compared=[check.compared for check in checks])
+        for fault, check in FAULTS.items():
+            with fault():
+                report(f"{fault.__name__} {seed}", found=check(bed).faults[:2])
+        if seed == 0:
+            with wrong_mask_of_the_second_sequence():
+                report("by definition", found=[by_definition(replace(bed, seed=s)).faults[:1] for s in range(1, 4)])
+
+
+# ---- models ---------------------------------------------------------------------------------------------------------
+
+
+def like_paddlenlp(name: str, shape: DecoderShape) -> None:
+    """The engine's tokens against PaddleNLP's generate on the same device and weights."""
+    weights = drawn_weights(shape, 3)
+    base = "qwen2" if shape.qkv_bias else "llama"
+    kind = "Qwen2" if shape.qkv_bias else "Llama"
+    settings = {**shape.settings(), "use_cache": True}
+    model = build_model(paddle, Architecture(f"{kind}ForCausalLM", f"{kind}Config", settings))
+    targets = model.state_dict()
+    for target, array in paddle_layout(weights, base).items():
+        targets[target].set_value(array)
+    model.eval()
+    engine = Engine(paddle, shape, weights, EngineSettings(block_tokens=8))
+    same = []
+    for length in (1, 7, 19):
+        prompt = np.random.RandomState(length).randint(3, shape.vocabulary, (1, length))
+        wanted = greedy_tokens(paddle, model, paddle.to_tensor(prompt), 10).numpy()[0].tolist()
+        answer = engine.run([Request("x", tuple(int(t) for t in prompt[0]), 10)])["x"]
+        same.append([output.token for output in answer] == wanted)
+    report(f"paddlenlp {name}", same=same, loaded=sorted(targets.keys() - paddle_layout(weights, base).keys()))
+
+
+def dtypes() -> None:
+    shape = SHAPES["llama_gqa"]
+    weights = drawn_weights(shape, 0)
+    for dtype in DTYPES:
+        engine = Engine(paddle, shape, weights, EngineSettings(dtype, block_tokens=8))
+        with session.watch() as calls:
+            answers = engine.run([Request(str(i), tuple(range(3, 10 + i)), 6) for i in range(3)])
+        products = {key for key in calls.total() if key.startswith(("matmul/", "block_multihead_attention/"))}
+        finishes = [[output.finish for output in answer] for answer in answers.values()]
+        report(f"dtype {dtype}", products=sorted(products), finishes=finishes)
+
+
+faults()
+for model_name, model_shape in SHAPES.items():
+    like_paddlenlp(model_name, model_shape)
+dtypes()
+sys.stdout.flush()
+os._exit(0)
