@@ -17,11 +17,13 @@ from _packs import DEVICE, PRETRAIN, RECIPES, VERSIONS, manifest, measurement, w
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.packs import PackError, builtin, read_pack
 from adapter_conform.certification.packs.joining import join_packs
-from adapter_conform.certification.packs.manifest import Entry
+from adapter_conform.certification.packs.manifest import OPERATORS_FILE, Entry
 from adapter_conform.certification.packs.summary import compared, described, error_of_means
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import initial_weights
+from adapter_conform.errors import ConformError
+from adapter_conform.reference import ErrorFigures, OperatorPack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -356,3 +358,17 @@ def test_entries_of_every_recipe_fit_the_rule_for_paths(tmp_path: Path) -> None:
     assert {one.recipe for one in read.measurements} == set(RECIPES)
     assert all(isinstance(entry, Entry) for entry in read.manifest.files.values())
     assert read.provenance["device"] == DEVICE
+
+
+def test_errors_of_operators_are_read_out_of_a_pack(pack: Path) -> None:
+    with pytest.raises(ConformError, match="has no errors of operators"):
+        OperatorPack.read(pack)
+    figures = {"max_relative": 0.5, "mean_relative": 0.25, "rms": 0.125}
+    text = json.dumps({"format": 1, "device": "a CPU", "entries": {"d": {"out0": figures}}})
+    writer = PackWriter.open(pack, manifest(), resume=True)
+    writer.copy(OPERATORS_FILE, text.encode())
+    assert OperatorPack.read(pack).entries == {"d": {"out0": ErrorFigures(**figures)}}
+    assert read_pack(pack).measurements
+    (pack / OPERATORS_FILE).write_text(text.replace("0.25", "0.75"))
+    with pytest.raises(ConformError, match="differs from what was recorded"):
+        OperatorPack.read(pack)
