@@ -92,11 +92,11 @@ def equivalence(differences: Floats, margin: float) -> Equivalence:
 
 def _upper(differences: Floats) -> float:
     """The largest mean that the items do not refute."""
-    moments = (differences.size, *(float((differences**power).mean()) for power in (1, 2, 3)))
-    low, high = moments[1], 1.0
+    observed, square, cube = (float((differences**power).mean()) for power in (1, 2, 3))
+    low, high = observed, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if _refuted(*moments, middle) else (middle, high)
+        low, high = (low, middle) if _refuted(differences.size, observed, square, cube, middle) else (middle, high)
     return high
 
 
@@ -115,4 +115,4 @@ def _refuted(count: int, observed: float, square: float, cube: float, mean: floa
     third = (1 - share) * (cube - 3 * mean * square + 3 * mean**2 * observed - mean**3) + share * (1 - mean) ** 3
     skewness = third / variance**1.5 / math.sqrt(count)
     quantile = _Z - skewness * (_Z**2 - 1) / 6
-    return (mean - observed - 0.5 / count) * math.sqrt(count / variance) > quantile
+    return bool((mean - observed - 0.5 / count) * math.sqrt(count / variance) > quantile)
