@@ -27,8 +27,9 @@ $(STAMP): $(SOURCES)
 conform: install
 	$(BIN)/adapter-conform --plugin refchip --profile smoke --out out
 
+# Two workers for the two cores of the smallest machine that CI has; the tests of a file share what they build.
 test: conform
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
@@ -73,11 +74,11 @@ wheels:
 	$(TOOL)/pip wheel --quiet --no-deps --wheel-dir release/raw -C cmake.define.ADAPTER_SDK_PREBUILT=ON \
 	  release/adapter_sdk-*.tar.gz
 	for plugin in refchip pychip; do \
-	  PIP_FIND_LINKS=release/raw $(TOOL)/python -m build --sdist --outdir release plugins/$$plugin > release/raw/sdist.log && \
+	  PIP_FIND_LINKS=$(abspath release/raw) $(TOOL)/python -m build --sdist --outdir release plugins/$$plugin > release/raw/sdist.log && \
 	  $(TOOL)/pip wheel --quiet --no-deps --wheel-dir release/raw --find-links release/raw release/adapter_$$plugin-*.tar.gz \
 	  || exit 1; done
 	for wheel in release/raw/*.whl; do \
-	  $(TOOL)/python -m auditwheel repair --exclude libscipy_openblas.so --wheel-dir release $$wheel || exit 1; done
+	  PATH=$(abspath $(TOOL)):$$PATH $(TOOL)/python -m auditwheel repair --exclude libscipy_openblas.so --wheel-dir release $$wheel || exit 1; done
 	$(TOOL)/python -m twine check --strict release/*.whl release/*.tar.gz
 	ls -l release
 

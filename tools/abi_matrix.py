@@ -180,6 +180,11 @@ def _reasons(cells: Sequence[Cell]) -> Iterator[str]:
 def _reason(record: dict[str, Any]) -> str:
     """The first line of its message, without what differs from case to case."""
     text = str(record["message"]).strip().split("\n", 1)[0] or "no message"
+    if lacking := re.search(r"kernel with key \(\w+, \S+, \w+\) of kernel `(\w+)` is not registered", text):
+        text = f"a model asks for {lacking[1]}, which the plugin does not have"
+    text = re.sub(
+        r".*not declared by plugin '\w+', and Paddle has none registered", "the plugin has no such kernel", text
+    )
     text = re.sub(r"\b\d+\.\d+\.\d+\b", "N.N.N", text)
     text = re.sub(r"/(?:bool|u?int\d+|b?float\d+|complex\d+)\b", "", text)
     text = re.sub(r"\d+(?:\.\d+)?(?:e[-+]?\d+)", "…", text)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.collectives.values import Array, exact_part, movable_part, numpy_dtype, reduced
+from adapter_sdk.versions import matches
 
 __all__ = ["OPERATIONS", "ROWS", "Place", "Variation", "perform"]
 
@@ -236,10 +237,11 @@ def _alltoall(place: Place, variation: Variation) -> list[Wanted]:
 
 
 def _alltoall_split(place: Place, variation: Variation) -> list[Wanted]:
-    """Every pair has a size of its own; some are 0."""
+    """Every pair has a size of its own; some are 0, which Paddle 3.0 itself refuses to cut off."""
+    least = 1 if matches(place.paddle.__version__, "<3.1") else 0
 
     def counts(source: int, target: int) -> int:
-        return (source + 2 * target) % 3 * variation.count
+        return (least + (source + 2 * target) % 3) * variation.count
 
     sent, wanted = _pairs(place, variation, counts)
     source, _ = place.tensor(np.concatenate(sent), variation.misaligned)

@@ -23,6 +23,7 @@ from adapter_conform.cases import Record
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.report.chart import error_chart, error_ratio
 from adapter_conform.report.curves import loss_charts
+from adapter_conform.report.ladder import ladder
 from adapter_conform.report.lines import abbreviated
 from adapter_conform.report.next_step import next_step
 from adapter_conform.report.summary import KernelRow, RunResult, kernel_rows
@@ -128,6 +129,7 @@ def render_html(result: RunResult) -> str:
         coverage=coverage(kernels),
         name=Target.of(result.options.plugin).name,
         next_step=next_step(result),
+        ladder=ladder(kernels, records),
         lacking=lacking_in(records, result.kernels)[:_MAX_REASONS],
         refused=[(row, text) for row in kernels for text in row.refusals],
         contradictions=result.contradictions[:_MAX_NOTICES],

@@ -29,12 +29,19 @@ class Ladder:
     def line(self) -> str:
         """``"kernels: [######====....] 12 own, 8 reference, 10 missing ..."``"""
         counts = {"#": self.own, "=": self.reference, ".": self.missing}
-        total = max(1, sum(counts.values()))
+        total = max(1, self.total)
         widths = {mark: max(1, round(_WIDTH * count / total)) if count else 0 for mark, count in counts.items()}
         bar = "".join(mark * width for mark, width in widths.items())
-        words = f"{self.own} own, {self.reference} reference, {self.missing} missing in this run"
+        return f"ladder: [{bar}] {self.words}"
+
+    @property
+    def total(self) -> int:
+        return self.own + self.reference + self.missing
+
+    @property
+    def words(self) -> str:
         note = "; reference kernels never count towards a certificate" if self.reference else ""
-        return f"ladder: [{bar}] {words}{note}"
+        return f"{self.own} own, {self.reference} reference, {self.missing} missing in this run{note}"
 
 
 def ladder(rows: Iterable[KernelRow], records: Iterable[Record]) -> Ladder:

@@ -14,7 +14,7 @@ from adapter_sdk._table import DTYPE_NAMES, KernelCallStruct, TensorViewStruct
 from adapter_sdk.native import CopyKind
 
 if TYPE_CHECKING:
-    from adapter_sdk.native import PluginLibrary
+    from adapter_conform.session import DeviceLibrary
 
 __all__ = ["POISON", "Array", "Call", "Device", "View", "views_of"]
 
@@ -56,7 +56,7 @@ def views_of(raw: KernelCallStruct) -> tuple[list[View], list[View]]:
 class Device:
     """Copies between the host and one card, complete on return."""
 
-    library: PluginLibrary
+    library: DeviceLibrary
     card: int
 
     def read(self, view: View) -> Array:

@@ -85,7 +85,7 @@ def write_cases(path: Path, cases: Iterator[RecordedCase]) -> int:
                 "outputs": list(case.outputs),
             }
         )
-    np.savez_compressed(path, index=json.dumps(index), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, index=json.dumps(index), **arrays)
     return len(index)
 
 

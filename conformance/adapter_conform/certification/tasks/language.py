@@ -63,7 +63,7 @@ def _next_tokens(place: Workplace, model: Any, questions: Questions) -> list[Ite
 
     def likeliest(prompts: Tokens) -> NDArray[Any]:
         logits = forward_logits(model(input_ids=place.tensor(prompts))).astype("float32").numpy()
-        return np.asarray(logits)[:, -1:].argmax(axis=-1)
+        return np.asarray(np.asarray(logits)[:, -1:].argmax(axis=-1))
 
     return _answered(place, questions, likeliest)
 
