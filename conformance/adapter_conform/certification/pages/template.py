@@ -12,7 +12,7 @@ __all__ = ["template"]
 
 
 def _figure(value: float) -> str:
-    return "none" if value is None or math.isinf(value) else f"{value:.4g}"
+    return "none" if math.isinf(value) else "" if math.isnan(value) else f"{value:.4g}"
 
 
 @cache
