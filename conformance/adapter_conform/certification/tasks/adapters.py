@@ -18,9 +18,11 @@ from adapter_conform.models.paddlenlp_adapter import forward_logits, greedy_toke
 
 __all__ = ["MERGED_LIMIT", "lora_task", "prefix_task"]
 
-MERGED_LIMIT = 1e-5
+MERGED_LIMIT = 1e-4
 """Largest difference of a logit after merging, relative to the largest logit. Merging adds B A to the weights once
-instead of to every product: the same sums in another order, a few float32 roundings."""
+instead of to every product: the same sums in another order. What that alone does was measured on Paddle's own CPU
+kernels, with the adapters of the LLaMA proxy after 200 steps: 9.2e-6. The limit is ten times that, the factor by which
+acceptance multiplies the spread of correct runs."""
 
 _PROBED = 32
 """Questions whose logits and answers are compared after reloading and merging."""
