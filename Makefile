@@ -27,8 +27,9 @@ $(STAMP): $(SOURCES)
 conform: install
 	$(BIN)/adapter-conform --plugin refchip --profile smoke --out out
 
+# Two workers for the two cores of the smallest machine that CI has; the tests of a file share what they build.
 test: conform
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs

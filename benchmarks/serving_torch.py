@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 def main() -> None:
     told = json.loads(sys.stdin.readline())
-    config = LlamaConfig(**told["settings"], attn_implementation="sdpa")
+    config = LlamaConfig(**told["settings"], attn_implementation="sdpa", eos_token_id=None)
     model = LlamaForCausalLM(config)
     model.load_state_dict(load_file(told["weights"]), strict=True)
     model = model.to(getattr(torch, told["dtype"])).eval()
@@ -27,7 +27,6 @@ def main() -> None:
                 do_sample=False,
                 max_new_tokens=count,
                 min_new_tokens=count,
-                eos_token_id=-1,
                 pad_token_id=0,
             )
         print(json.dumps(out[0, ids.shape[1] :].tolist()), flush=True)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MENDS"]
 
+_TRIED = ">=3.3"
+"""Older releases lay these modules out differently; nobody has tried them."""
+
 
 def _in_bfloat16(plugin: LoadedPlugin) -> bool:
     return plugin.collectives is not None and plugin.kernel_supported("matmul", "bfloat16")
@@ -50,16 +53,18 @@ MENDS = (
         attribute="c_identity",
         wanted=_in_bfloat16,
         replacement=_identity,
+        releases=_TRIED,
     ),
     *(
         Mend(
             name=f"bfloat16 HybridParallelClipGrad in {module.rpartition('.')[2]}",
             reason="fleet's gradient clipping makes the factor for bfloat16 gradients only on CustomPlaces named npu, "
-            "iluvatar_gpu or metax_gpu, and dies of an unbound variable on others (Paddle 3.0 to 3.3)",
+            "iluvatar_gpu or metax_gpu, and dies of an unbound variable on others (Paddle 3.3)",
             module=f"paddle.distributed.fleet.{module}",
             attribute="HybridParallelClipGrad",
             wanted=_in_bfloat16,
             replacement=_clip,
+            releases=_TRIED,
         )
         for module in (
             "meta_optimizers.dygraph_optimizer.hybrid_parallel_optimizer",

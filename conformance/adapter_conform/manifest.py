@@ -98,8 +98,8 @@ class Manifest:
 
     @classmethod
     def _of_json(cls, data: dict[str, Any]) -> Manifest:
-        for field in ("suites", "suite_names", "narrowed_by", "waivers", "cases"):
-            data[field] = tuple(data[field])
+        for name in ("suites", "suite_names", "narrowed_by", "waivers", "cases"):
+            data[name] = tuple(data[name])
         return cls(**data)
 
     def to_json(self) -> dict[str, Any]:
@@ -146,10 +146,10 @@ class Manifest:
 
     def differences(self, other: Manifest) -> Iterator[str]:
         """What makes the records of the two runs no parts of one run, in words: ``"numpy: 1.26.4 and 2.0.0"``."""
-        for field, words in _REQUEST.items():
-            yield from _difference(words, getattr(self, field), getattr(other, field))
-        for field in ("name", "distribution", "distribution_version"):
-            yield from _difference(f"plugin's {field}", self.plugin.get(field), other.plugin.get(field))
+        for name, words in _REQUEST.items():
+            yield from _difference(words, getattr(self, name), getattr(other, name))
+        for name in ("name", "distribution", "distribution_version"):
+            yield from _difference(f"plugin's {name}", self.plugin.get(name), other.plugin.get(name))
         yield from _difference("plugin's library (sha256)", self.library_sha256[:16], other.library_sha256[:16])
         for name in sorted(self.versions.keys() | other.versions.keys()):
             yield from _difference(name, self.versions.get(name), other.versions.get(name))

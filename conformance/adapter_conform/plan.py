@@ -191,6 +191,8 @@ def narrowed_by(options: RunOptions, suites: Sequence[LoadedSuite]) -> tuple[str
     alone = any(loaded.session_provider or getattr(loaded.suite, "stands_alone", False) for loaded in suites)
     if not set(DEFAULT_SUITES) <= set(names) and not alone:
         found.append(f"--suite {','.join(names)}")
+    if options.settings.get("scale", "full") != "full":
+        found.append(f"--scale {options.settings['scale']}")
     if options.settings.get("task"):
         found.append(f"--task {options.settings['task']}")
     if options.expression is not None:

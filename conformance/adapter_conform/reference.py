@@ -29,7 +29,7 @@ from adapter_conform.errors import ConformError
 __all__ = ["PACK_VARIABLE", "ErrorFigures", "OperatorPack", "error_figures", "named_pack", "ratio_figures"]
 
 PACK_VARIABLE = "ADAPTER_CONFORM_REFERENCE"
-"""Environment variable with the path of an operator pack."""
+"""Environment variable with the path of an operator pack, or of a reference pack that holds one."""
 
 FLOORS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-14}
 DEFAULT = (10.0, 2.0, 2.0)
@@ -99,9 +99,14 @@ class OperatorPack:
 
     @classmethod
     def read(cls, path: Path) -> OperatorPack:
-        """Raises ConformError: the file is missing, or no such pack."""
+        """``path`` is such a file, or the folder of a reference pack that holds one.
+
+        Raises:
+            ConformError: it is missing, or no such pack.
+        """
         try:
-            data = json.loads(path.read_text("utf-8"))
+            text = _of_reference_pack(path) if path.is_dir() else path.read_text("utf-8")
+            data = json.loads(text)
             if data["format"] != 1:
                 raise ValueError(f"format {data['format']}, known is 1")
             entries = {
@@ -122,6 +127,18 @@ class OperatorPack:
         }
         data: dict[str, Any] = {"format": 1, "device": self.device, "entries": entries}
         path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def _of_reference_pack(folder: Path) -> str:
+    """Raises PackError: no pack, without operators, or not as it was recorded."""
+    from adapter_conform.certification.packs.content import content
+    from adapter_conform.certification.packs.errors import PackError
+    from adapter_conform.certification.packs.manifest import OPERATORS_FILE, read_manifest
+
+    manifest = read_manifest(folder)
+    if OPERATORS_FILE not in manifest.files:
+        raise PackError(f"{PACK_VARIABLE}={folder}: pack {manifest.name} has no errors of operators")
+    return content(folder, manifest, OPERATORS_FILE).decode()
 
 
 def named_pack() -> OperatorPack | None:

@@ -21,6 +21,7 @@ from adapter_conform.catalogue.gates import Expected, expect
 from adapter_conform.catalogue.precision import Arithmetic
 from adapter_conform.catalogue.spec import Description, OperatorSpec
 from adapter_conform.catalogue.values import make_inputs
+from adapter_conform.certification.recorder import operators
 
 PROGRAM = Path(__file__).with_name("torch_reference.py")
 PYTHON = os.environ.get("ADAPTER_TORCH_PYTHON", sys.executable)
@@ -65,7 +66,11 @@ def examples_of(spec: OperatorSpec) -> list[Description]:
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Operator -> disagreements, an empty list for none; all operators in one process of PyTorch."""
-    known = json.loads(subprocess.run([PYTHON, str(PROGRAM), "--operators"], capture_output=True, check=True).stdout)
+    known = json.loads(
+        subprocess.run(
+            [PYTHON, str(PROGRAM), operators.__file__, "--operators"], capture_output=True, check=True
+        ).stdout
+    )
     arrays: dict[str, Array] = {}
     index: list[dict[str, Any]] = []
     expected: list[dict[str, Expected]] = []
@@ -93,7 +98,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             expected.append(results)
     path = tmp_path_factory.mktemp("torch") / "examples.npz"
     np.savez(path, index=json.dumps(index), **arrays)  # type: ignore[arg-type]
-    done = subprocess.run([PYTHON, str(PROGRAM), str(path)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [PYTHON, str(PROGRAM), operators.__file__, str(path)], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, list[str]] = {name: [] for name in known}
     with np.load(f"{path}.out.npz") as results_of_torch:

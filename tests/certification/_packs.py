@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Item, Measurement
 from adapter_conform.certification.packs.manifest import PackManifest

@@ -1,6 +1,7 @@
-"""Trains a recipe on the device, healthy and with each fault named on the command line, and prints what acceptance says.
+"""Trains a recipe on the device, with each fault named on the command line, and prints what acceptance says.
 
-``python fault_rounds.py PACK RECIPE SCALE SEED FAULT...``; the last line is JSON: fault -> [state, gates that failed].
+``python fault_rounds.py PACK RECIPE SCALE SEED FAULT...``; "healthy" is none. The last line is JSON:
+fault -> [state, gates that failed].
 """
 
 from __future__ import annotations

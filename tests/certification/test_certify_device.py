@@ -50,17 +50,17 @@ def test_faults_of_the_training_stack_fail_and_a_healthy_one_passes(tmp_path: Pa
 
 
 def test_a_mixture_of_experts_with_the_library_s_own_gate_fails(tmp_path: Path) -> None:
-    """The gate is mended when the first model is built, so each state has a process of its own."""
-    assert rounds(tmp_path, "qwen2-57b-a14b/pretrain", "healthy")["healthy"] == ["passed", []]
+    """Paddle against PyTorch shows it; Paddle against Paddle never does. The mended one is part of the parity tests."""
     state, gates = rounds(tmp_path, "qwen2-57b-a14b/pretrain", "unmended_router")["unmended_router"]
     assert state == "failed"
-    assert "gradient norm" in gates and "first loss" not in gates
+    assert "gradient norm" in gates
+    assert "first loss" not in gates
 
 
 def test_certify_writes_a_bundle_and_goes_on_where_it_ended(tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    common = ["certify", "--plugin", "refchip", "--level", "I", "--task", "pretrain", "--scale", "sample", "--jobs", "1"]
-    first = run(tmp_path, *common, "--out", str(out), "--time-budget", "1")
+    asked = ["--level", "I", "--task", "pretrain", "--scale", "sample", "--jobs", "1", "--out", str(out)]
+    first = run(tmp_path, "certify", "--plugin", "refchip", *asked, "--time-budget", "1")
     assert first.returncode == 3, first.stdout + first.stderr
     done = run(tmp_path, "certify", "--resume", str(out), "--jobs", "1")
     records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
@@ -76,7 +76,8 @@ def test_certify_writes_a_bundle_and_goes_on_where_it_ended(tmp_path: Path) -> N
     (task,) = certificate["tasks"]
     # A pretrain certificate needs the tuning of its level, which was not asked for.
     assert (done.returncode, task["verdict"]) == (3, "inconclusive")
-    assert certificate["title"].startswith("proxy of level I")
+    assert certificate["title"].startswith("sample of level I")
+    assert all("sample" in (out / page).read_text() for page in ("report.html", "cases.html"))
     assert "PyTorch on CPU" in certificate["reference"]
     assert any("GPU" in missing for missing in certificate["missing"])
     assert {path.name for path in (out / "measurements").iterdir()} == {
@@ -84,7 +85,8 @@ def test_certify_writes_a_bundle_and_goes_on_where_it_ended(tmp_path: Path) -> N
         "llama1-13b.pretrain.bfloat16.json",
     }
     wide = json.loads((out / "measurements" / "llama1-13b.pretrain.bfloat16.json").read_text())
-    assert wide["executed"]["kernels"]["matmul/bfloat16"] > 0 and not wide["executed"]["off_device"]
+    assert wide["executed"]["kernels"]["matmul/bfloat16"] > 0
+    assert not wide["executed"]["off_device"]
 
 
 def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,11 +16,14 @@ import pytest
 from _packs import DEVICE, PRETRAIN, RECIPES, VERSIONS, manifest, measurement, write_pack
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.packs import PackError, builtin, read_pack
-from adapter_conform.certification.packs.manifest import Entry
+from adapter_conform.certification.packs.joining import join_packs
+from adapter_conform.certification.packs.manifest import OPERATORS_FILE, Entry
 from adapter_conform.certification.packs.summary import compared, described, error_of_means
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import initial_weights
+from adapter_conform.errors import ConformError
+from adapter_conform.reference import ErrorFigures, OperatorPack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -319,6 +322,25 @@ def test_a_damaged_pack_is_not_resumed(pack: Path) -> None:
         PackWriter.open(pack, manifest(), resume=True)
 
 
+def test_packs_recorded_a_model_at_a_time_become_one(pack: Path, tmp_path: Path) -> None:
+    other = write_pack(tmp_path / "other", recipe=RECIPES["llama1-13b/pretrain"])
+    whole = join_packs([pack, other], tmp_path / "whole")
+    assert {one.recipe for one in whole.measurements} == {PRETRAIN.id, "llama1-13b/pretrain"}
+    for recipe in whole.manifest.weights:
+        assert whole.weights(recipe)
+
+
+def test_packs_of_different_conditions_or_content_are_not_joined(pack: Path, tmp_path: Path) -> None:
+    other = write_pack(tmp_path / "other", versions={**VERSIONS, "torch": "2.11.0"})
+    with pytest.raises(PackError, match="versions"):
+        join_packs([pack, other], tmp_path / "whole")
+    again = write_pack(tmp_path / "again")
+    writer = PackWriter.open(again, manifest(), resume=True)
+    writer.add(measurement(PRETRAIN, "base", weights_digest(read_pack(pack).weights(PRETRAIN.id)), offset=1.0))
+    with pytest.raises(PackError, match="they hold another"):
+        join_packs([pack, again], tmp_path / "whole")
+
+
 def test_difference_of_two_packs_in_means_over_twenty_steps(tmp_path: Path, pack: Path) -> None:
     (row,) = compared(read_pack(pack), read_pack(pack))
     assert row.error == 0.0
@@ -336,3 +358,17 @@ def test_entries_of_every_recipe_fit_the_rule_for_paths(tmp_path: Path) -> None:
     assert {one.recipe for one in read.measurements} == set(RECIPES)
     assert all(isinstance(entry, Entry) for entry in read.manifest.files.values())
     assert read.provenance["device"] == DEVICE
+
+
+def test_errors_of_operators_are_read_out_of_a_pack(pack: Path) -> None:
+    with pytest.raises(ConformError, match="has no errors of operators"):
+        OperatorPack.read(pack)
+    figures = {"max_relative": 0.5, "mean_relative": 0.25, "rms": 0.125}
+    text = json.dumps({"format": 1, "device": "a CPU", "entries": {"d": {"out0": figures}}})
+    writer = PackWriter.open(pack, manifest(), resume=True)
+    writer.copy(OPERATORS_FILE, text.encode())
+    assert OperatorPack.read(pack).entries == {"d": {"out0": ErrorFigures(**figures)}}
+    assert read_pack(pack).measurements
+    (pack / OPERATORS_FILE).write_text(text.replace("0.25", "0.75"))
+    with pytest.raises(ConformError, match="differs from what was recorded"):
+        OperatorPack.read(pack)

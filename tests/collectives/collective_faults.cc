@@ -7,6 +7,7 @@
 //   lost_rank      rank 1 sends zeros instead of its data
 //   hang           rank 1 never comes back from the call
 //   wrong_sum      a maximum where a sum was asked for
+//   order          each send carries what the send of the same size before it should have carried
 // Each time a fault changes something, a line "planted FAULT in OPERATION" goes to the rank's log.
 #include <dlfcn.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ namespace {
 const AdapterPluginTable* table = nullptr;
 std::map<std::string, std::string> plan;  // operation -> fault
 std::vector<char> saved;
+std::map<size_t, std::vector<char>> sent;  // bytes -> what was last to be sent of that size
 
 void require(int32_t status) {
   if (status != 0) throw std::runtime_error(std::string("the fault cannot be planted: ") + table->last_error());
@@ -58,11 +60,21 @@ int32_t before(AdapterCollectiveCall& call, const std::string& fault) {
     saved = read(call, call.send, bytes_of(call));
     write(call, call.send, std::vector<char>(saved.size()));
   }
+  if (fault == "order") {
+    saved = read(call, call.send, bytes_of(call));
+    std::vector<char>& before_it = sent[saved.size()];
+    if (!before_it.empty()) write(call, call.send, before_it);
+    before_it = saved;
+  }
   return 0;
 }
 
 void after(const AdapterCollectiveCall& call, const std::string& fault) {
   if (fault == "lost_rank" && call.rank == 1 && call.send != call.recv) {
+    require(table->synchronize(call.card));
+    write(call, call.send, saved);
+  }
+  if (fault == "order") {
     require(table->synchronize(call.card));
     write(call, call.send, saved);
   }

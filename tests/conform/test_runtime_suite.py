@@ -115,6 +115,7 @@ class FakeSession:
     """Why the SDK refused every declared kernel, each being another release's; empty where it registered them."""
     calls: dict[str, int] = field(default_factory=dict)
     device: str = "chip:0"
+    unusable: frozenset[tuple[str, str]] = frozenset()
     selected: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Faults of a training stack, switched on one at a time: what certification has to find.
 
 As a context, ``with FAULTS["wrong_epsilon"](paddle): ...``; or for every worker of a run, by name:
-``ADAPTER_CONFORM_PRELOAD=training_faults:plant_wrong_epsilon adapter-conform certify ...`` with this folder on PYTHONPATH.
+``ADAPTER_CONFORM_PRELOAD=training_faults:plant_wrong_epsilon``, with this folder on PYTHONPATH.
 """
 
 from __future__ import annotations

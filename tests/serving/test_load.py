@@ -11,6 +11,7 @@ import pytest
 from adapter_conform.serving.load.client import Seen
 from adapter_conform.serving.load.equality import Equality, same_tokens
 from adapter_conform.serving.load.figures import Trial, bootstrap, summarise
+from adapter_conform.serving.load.page import page
 from adapter_conform.serving.load.search import highest_rate
 from adapter_conform.serving.load.workload import Arrival, Lengths, Workload
 
@@ -61,6 +62,15 @@ def test_figures() -> None:
     refused = summarise([seen(0.2), seen(0.0, error="no place")], 1.0, 1.0)
     assert not refused.borne
     assert refused.errors == {"429: no place": 1}
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_page_of_any_result(answered: bool) -> None:
+    trial = summarise([seen(0.2, error="" if answered else "<b>no</b>")], 2.0, 1.0)
+    result = {"trials": [trial.to_json()], "best": trial.to_json() if answered else None, "equality": None}
+    text = page({**result, "qps_per_tflops": None})
+    assert text.count("<circle") == answered
+    assert ("No rate was borne" in text) is not answered
 
 
 def test_bootstrap_covers_the_truth() -> None:

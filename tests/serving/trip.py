@@ -1,4 +1,4 @@
-"""A tool for the engine's process: attention as the file named by TRIP_FILE says: "slow", "fail", "hang" or "die"."""
+"""A tool for the engine's process: attention as the file named by TRIP_FILE says: "slow", "fail" or "die"."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ def install(session: Any) -> None:
         word = order.read_text()
         if word == "slow":
             time.sleep(0.02)
-        elif word in ("fail", "hang", "die"):
+        elif word in ("fail", "die"):
             order.write_text("")  # the next engine is healthy
             if word == "die":
                 os._exit(7)
-            time.sleep(3600 if word == "hang" else 0)
             raise OSError("the device does not answer")
         return attention(*tensors, **named)
 

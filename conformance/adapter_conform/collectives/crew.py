@@ -61,7 +61,13 @@ class Crew:
         command += [attendant.__file__, str(root / "socket"), plugin, str(seed)]
         with (root / "launcher.log").open("wb") as log:
             self._launcher = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=dict(environment), cwd=root
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=root,
+                start_new_session=True,  # Ctrl-C is for whoever has the crew; the ranks die by their lifelines
             )
         try:
             self._gather()

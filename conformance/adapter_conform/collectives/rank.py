@@ -76,7 +76,8 @@ class Rank:
 
         if job["do"] == "begin":
             self._enduring = Enduring(self.session, self.number, self.ranks, job)
-        return self._enduring.do(job)
+        done: dict[str, Any] = self._enduring.do(job)
+        return done
 
     def _variations(self, variations: list[Variation], seed: int, answer: dict[str, Any]) -> None:
         for variation in variations:

@@ -83,7 +83,9 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
     help="Sign the bundle with this key, see `adapter-conform keygen`.",
 )
 @click.option("--attach", multiple=True, metavar="NAME=FILE", help="What the standard leaves to people.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK."
+)
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, show_default="number of CPUs, at most 4", metavar="N"
 )
@@ -111,6 +113,10 @@ def command(
     """Trains and scores the models of a level on the device, holds every figure against a reference pack, and writes a
     bundle that others can verify."""
     console = Console(highlight=False)
+    if key is not None:
+        from adapter_conform.certification.bundle.keys import read_private
+
+        read_private(key)  # a key that cannot sign is found out before the hours of work
     if resumed is not None:
         from adapter_conform.run import resume
 
@@ -206,10 +212,12 @@ def _list(options: RunOptions) -> None:
 
 def _conclude(folder: Path, attached: Sequence[str], key: Path | None, code: ExitCode, console: Console) -> ExitCode:
     """The bundle, the verdict on the terminal, and the exit code: the worse of the run's and the tasks'."""
+    from adapter_conform.certification.bundle import seal
     from adapter_conform.certification.certifying import attach, conclude
 
     attach(folder, attached)
     verdict = conclude(folder)
+    seal(folder, key)
     _show(console, verdict, folder)
     tasks = [EXIT_CODES[task.verdict] for task in verdict.tasks]
     for worst in (ExitCode.NOT_CONFORMANT, ExitCode.INCONCLUSIVE):
@@ -233,4 +241,4 @@ def _show(console: Console, verdict: LevelVerdict, folder: Path) -> None:
     for missing in verdict.missing:
         console.print(Text(f"missing: {missing}"), soft_wrap=True)
     console.print(Text(verdict.title, style=f"bold {_STYLES[verdict.verdict]}"), soft_wrap=True)
-    console.print(Text(f"bundle: {folder}"), soft_wrap=True)
+    console.print(Text(f"bundle: {folder}; the certificate is {folder / 'report.html'}"), soft_wrap=True)

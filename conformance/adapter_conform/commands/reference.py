@@ -18,6 +18,7 @@ Examples:
   adapter-conform reference show conformance/references/cpu-proxy
   adapter-conform reference verify pack
   adapter-conform reference diff conformance/references/cpu-proxy pack
+  adapter-conform reference join whole llama qwen gpt     # packs that were recorded a model at a time
 
 \b
 A pack is a folder: pack.json, which holds the sha256 and size of every other file, measurements/*.json and
@@ -29,7 +30,7 @@ _PACK = click.Path(path_type=Path)
 
 @click.group(epilog=_EPILOG, context_settings=_SETTINGS)
 def command() -> None:
-    """Shows, compares and verifies reference packs."""
+    """Shows, compares, verifies and joins reference packs."""
 
 
 @command.command(context_settings=_SETTINGS)
@@ -57,6 +58,20 @@ def verify(pack: Path) -> None:
     click.echo(f"{read.name}: sound, {len(files)} files, {size:.1f} MiB, {len(read.measurements)} measurements")
     click.echo(f"made by {read.label}")
     click.echo(f"digest {read.digest}")
+
+
+@command.command(context_settings=_SETTINGS)
+@click.argument("target", type=_PACK)
+@click.argument("parts", type=_PACK, nargs=-1, required=True)
+def join(target: Path, parts: tuple[Path, ...]) -> None:
+    """Writes the pack TARGET out of PARTS, which were recorded on one machine under the same conditions."""
+    from adapter_conform.certification.packs.joining import join_packs
+
+    try:
+        joined = join_packs(parts, target)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(f"{target}: {joined.name}, {len(joined.measurements)} measurements, digest {joined.digest}")
 
 
 @command.command(context_settings=_SETTINGS)

@@ -215,9 +215,7 @@ def own_positions(attention: str, *tensors: Any) -> list[Any]:
     if attention == "ulysses":
         split = _import_quietly("paddlenlp.transformers.segment_parallel_utils").split_inputs_sequence_dim
     elif attention == "ring":
-        split = _import_quietly(
-            "paddlenlp.transformers.context_parallel_utils"
-        ).split_inputs_sequence_dim_load_balance
+        split = _import_quietly("paddlenlp.transformers.context_parallel_utils").split_inputs_sequence_dim_load_balance
     else:
         return list(tensors)
     return [split(tensor) for tensor in tensors]

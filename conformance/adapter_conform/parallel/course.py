@@ -47,9 +47,7 @@ class Course:
             CrewLost: the ranks could not be started.
         """
         self.end()
-        self.crew = Crew(
-            self.plugin, self.strategy.ranks, self.seed, {**os.environ, **_DETERMINISTIC, **self.settings}
-        )
+        self.crew = Crew(self.plugin, self.strategy.ranks, self.seed, {**os.environ, **_DETERMINISTIC, **self.settings})
         job = {"do": "begin", "strategy": asdict(self.strategy), "dtype": self.dtype, "seed": self.seed}
         job.update(weights=str(self.weights), root=str(self.root))
         if checkpoint is not None:

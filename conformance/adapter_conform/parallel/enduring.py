@@ -3,9 +3,9 @@
 Jobs of type ``endure``, told apart by ``do``:
 
 ``begin``   builds the model; from ``checkpoint``, a folder, where one is given
-``steps``   makes ``count`` steps. All ranks agree after each whether to stop: a rank that got SIGTERM makes all save and
-            stop. In the midst of a step, ``die_at`` has ``victim`` kill itself by SIGKILL, ``terminate_at`` send itself
-            SIGTERM, and ``fail_at`` the device of every rank refuse something
+``steps``   makes ``count`` steps. After each, all ranks agree whether to stop: one that got SIGTERM makes all save and
+            leave off. In the midst of a step, ``die_at`` has ``victim`` kill itself by SIGKILL, ``terminate_at`` has
+            it send itself SIGTERM, and ``fail_at`` has every rank's device refuse something
 ``save``    writes this rank's part of a checkpoint; ``victim`` kills itself when it is half written
 """
 

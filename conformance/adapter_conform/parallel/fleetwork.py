@@ -34,8 +34,8 @@ class Groups:
 
     def __init__(self, fleet: Any = None) -> None:
         self.fleet = fleet
-        hybrid = None if fleet is None else fleet.get_hybrid_communicate_group()
-        self.hybrid = hybrid
+        hybrid: Any = None if fleet is None else fleet.get_hybrid_communicate_group()
+        self.hybrid: Any = hybrid
         self.tensor_rank = 0 if hybrid is None else int(hybrid.get_model_parallel_rank())
         self.replica = 0
         if hybrid is not None:
@@ -63,9 +63,9 @@ def enter(paddle: ModuleType, strategy: Strategy, rows: int) -> Groups:
             "micro_batch_size": rows // micro_batches(rows),
             "enable_partial_send_recv": not strategy.sequence,
         }
-        # A batch of sends and receives opens no group on a custom device (ProcessGroupCustom has no coalescing), so that
-        # every stage of an interleaved schedule would receive first and none send. One by one, odd and even stages
-        # take turns.
+        # A batch of sends and receives opens no group on a custom device (ProcessGroupCustom has no coalescing), so
+        # that every stage of an interleaved schedule would receive first and none send. One by one, odd and even
+        # stages take turns.
         settings.hybrid_configs["pp_configs"].use_batch_p2p_comm = False
     fleet.base.topology._HYBRID_PARALLEL_GROUP = None  # of the case before; fleet would keep it
     fleet.init(is_collective=True, strategy=settings, log_level="ERROR")
@@ -124,6 +124,7 @@ def step_of(
     """Forward and backward of one step. The optimizer is the caller's to call."""
     if strategy.pipeline > 1:
         return _pipelined(paddle, model, optimizer, precision)
+
     def step(inputs: Any, labels: Any) -> Any:
         with autocast(paddle, precision):
             loss = forward_loss(model, *own_positions(strategy.attention, inputs, labels))

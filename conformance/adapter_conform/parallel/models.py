@@ -6,6 +6,8 @@ and every rank takes its part out of them.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -16,13 +18,13 @@ from numpy.typing import NDArray
 
 from adapter_conform.models.architectures import ARCHITECTURES, Architecture
 from adapter_conform.models.paddlenlp_adapter import build_model
-from adapter_conform.models.weights import Weights, read_weights, write_weights
+from adapter_conform.models.weights import write_weights
 from adapter_conform.models.workloads import drawn_weights
 
-__all__ = ["LENGTH", "MODELS", "ROWS", "load_part", "part_of", "whole_weights"]
+__all__ = ["LENGTH", "MODELS", "load_part", "part_of", "whole_weights"]
 
-ROWS, LENGTH = 8, 32
-"""Of one step, all replicas together."""
+LENGTH = 32
+"""Of a row."""
 
 MODELS: dict[str, Architecture] = {
     "llama": ARCHITECTURES["llama_gqa"],
@@ -32,12 +34,24 @@ MODELS: dict[str, Architecture] = {
 }
 
 
-def whole_weights(paddle: ModuleType, model: str, seed: int, path: Path) -> Weights:
-    """Draws the weights of the whole model and writes them to ``path``; Paddle's current device is not touched for
-    long: the model is built for its names and shapes alone."""
-    weights: Weights = drawn_weights(build_model(paddle, MODELS[model]), seed)
-    write_weights(path, weights)
-    return read_weights(path)
+def whole_weights(paddle: ModuleType, model: str, seed: int, path: Path) -> None:
+    """Draws the weights of the whole model and writes them to ``path``, all at once.
+
+    The model is built for its names and shapes alone, on Paddle's current device.
+    """
+    aside = path.with_name(f".{path.name}")
+    write_weights(aside, drawn_weights(build_model(paddle, MODELS[model]), seed))
+    aside.replace(path)
+
+
+def main() -> None:
+    """``python -m adapter_conform.parallel.models MODEL SEED PATH``: the weights, where no plugin is mounted."""
+    import paddle
+
+    paddle.set_device("cpu")
+    whole_weights(paddle, sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def part_of(whole: NDArray[Any], shape: tuple[int, ...], rank: int, name: str) -> tuple[NDArray[Any], str]:
@@ -75,3 +89,7 @@ def load_part(model: Any, weights: Mapping[str, NDArray[Any]], rank: int) -> dic
         array, parts[name] = part_of(weights[name], tuple(tensor.shape), rank, name)
         tensor.set_value(np.ascontiguousarray(array))
     return parts
+
+
+if __name__ == "__main__":
+    main()

@@ -131,7 +131,9 @@ class Interruption:
 
 
 INTERRUPTIONS = {
-    "killed_rank": Interruption("after SIGKILL of a rank the losses go on bit by bit from the last checkpoint", _killed),
+    "killed_rank": Interruption(
+        "after SIGKILL of a rank the losses go on bit by bit from the last checkpoint", _killed
+    ),
     "killed_while_saving": Interruption("a checkpoint that was being written is never taken", _killed_while_saving),
     "sigterm": Interruption("SIGTERM to one rank has all save one step and leave", _terminated),
     "device_error": Interruption("an error of the device in a step has all save the step before it", _device_error),

@@ -34,6 +34,8 @@ class Strategy:
     """``"full"``, ``"full_attn"`` or ``"core_attn"``."""
     model: str = "llama"
     """Of :data:`adapter_conform.parallel.models.MODELS`."""
+    batch: int = 8
+    """Rows of one step, all replicas together."""
     dtypes: tuple[str, ...] = DTYPES
     upstream: str = ""
     """Why Paddle or PaddleNLP cannot do it on any custom device; empty where it can."""

@@ -15,7 +15,7 @@ from adapter_conform.models.parallel_mends import average_expert_gradients, clip
 from adapter_conform.models.training import Precision, decorated, lies_on, place_of
 from adapter_conform.models.weights import read_weights
 from adapter_conform.parallel.fleetwork import Groups, enter, model_settings, step_of, wrapped
-from adapter_conform.parallel.models import LENGTH, MODELS, ROWS, load_part
+from adapter_conform.parallel.models import LENGTH, MODELS, load_part
 from adapter_conform.parallel.strategies import Strategy
 
 __all__ = ["Trained", "Trainer", "train"]
@@ -55,7 +55,7 @@ class Trainer:
     ) -> None:
         self.paddle, self.device, self.strategy = paddle, device, strategy
         paddle.set_device(device)
-        rows = ROWS // strategy.replicas
+        rows = strategy.batch // strategy.replicas
         groups = enter(paddle, strategy, rows)
         architecture = MODELS[strategy.model].having(model_settings(strategy, groups, LENGTH))
         build = build_pipeline if strategy.pipeline > 1 else build_model
@@ -69,7 +69,7 @@ class Trainer:
         model, self.adamw = decorated(paddle, model, self.adamw, precision)
         self.model, self.optimizer = wrapped(paddle, strategy, groups, model, self.adamw)
         self._step = step_of(paddle, strategy, groups, self.model, self.optimizer, precision)
-        inputs, labels = markov_batches(architecture.vocabulary, batches, ROWS, LENGTH, seed)
+        inputs, labels = markov_batches(architecture.vocabulary, batches, strategy.batch, LENGTH, seed)
         own = slice(groups.replica * rows, (groups.replica + 1) * rows)
         self.replica = groups.replica
         self._inputs, self._labels = inputs[:, own], labels[:, own]
@@ -125,9 +125,7 @@ def _adamw(paddle: ModuleType, model: Any, clipping: Any) -> Any:
     )
 
 
-def _watch_gradients(
-    named: Iterable[tuple[str, Any]], device: str, result: Trained
-) -> tuple[dict[str, Any], set[str]]:
+def _watch_gradients(named: Iterable[tuple[str, Any]], device: str, result: Trained) -> tuple[dict[str, Any], set[str]]:
     """Hooks, by parameter, that see each gradient as it arises, before an optimizer or a reduction may move it, and the
     names of those that have seen one."""
     seen: set[str] = set()

@@ -168,6 +168,56 @@ def idle_is_reclaimed(bench: Bench) -> None:
 
 
 @check(
+    "memory/device_functions",
+    "The memory functions of paddle.device follow the tensors, and a peak that is reset begins anew.",
+    covers=(*_MEMORY, "the table tells the truth"),
+)
+def device_functions(bench: Bench) -> None:
+    device, card = bench.paddle.device, bench.device
+    if not hasattr(device, "reset_max_memory_allocated"):
+        raise NotApplicable(f"paddle.device of Paddle {bench.paddle.__version__} has no memory functions")
+    bench.settled()
+    before = device.memory_allocated(card)
+    array = bench.bits(5 << 20, "uint8")
+    tensor = bench.tensor(array)
+    bench.stored("a tensor of 5 MiB", array, tensor)
+    allocated, reserved = device.memory_allocated(card), device.memory_reserved(card)
+    risen = allocated - before
+    bench.demand(risen >= array.nbytes, f"memory_allocated rose by {risen} bytes for {array.nbytes}")
+    bench.demand(reserved >= allocated, f"memory_reserved is {reserved}, less than memory_allocated, {allocated}")
+    del tensor
+    bench.settled()
+    after, peak = device.memory_allocated(card), device.max_memory_allocated(card)
+    bench.demand(after == before, f"memory_allocated was {before}, and is {after} after the tensor is gone")
+    bench.demand(peak >= allocated, f"max_memory_allocated is {peak}, but {allocated} were allocated at once")
+    device.reset_max_memory_allocated(card)
+    peak = device.max_memory_allocated(card)
+    bench.demand(peak == after, f"max_memory_allocated is {peak} after a reset with {after} bytes allocated")
+
+
+@check(
+    "memory/fragmentation",
+    "When every other of many pieces is given back, a piece as large as all of them can be had; the rest is unharmed.",
+    covers=_MEMORY,
+)
+def fragmentation(bench: Bench) -> None:
+    for _ in range(bench.repetitions):
+        start = bench.settled()
+        arrays = [bench.bits(int(bench.random.integers(1, 1 << 19)), "uint8") for _ in range(48)]
+        tensors = [bench.tensor(array) for array in arrays]
+        del tensors[::2]
+        holes = sum(array.nbytes for array in arrays[::2])
+        large = bench.bits(holes, "uint8")
+        filled = bench.tensor(large)
+        bench.stored("the large piece", large, filled)
+        for array, tensor in zip(arrays[1::2], tensors, strict=True):
+            bench.stored("a piece between holes", array, tensor)
+        del filled, tensor, tensors
+        left = bench.settled()
+        bench.demand(left == start, f"{left - start} bytes stayed allocated after all pieces were gone")
+
+
+@check(
     "memory/no_leak",
     "Thousands of tensors made, used and dropped leave nothing behind.",
     covers=_MEMORY,

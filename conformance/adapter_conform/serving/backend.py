@@ -72,6 +72,8 @@ class Backend:
     startup_limit: float = 300.0
     restarts: int = 3
     environment: Mapping[str, str] | None = None
+    worker: tuple[str, ...] = ("-m", "adapter_conform.serving.worker")
+    """Arguments of Python that start the engine's process."""
     health: Health = field(default=Health.STARTING, init=False)
     why: str = field(default="", init=False)
     """Why it is not ready."""
@@ -181,7 +183,7 @@ class Backend:
         self._set(Health.STARTING, self.why or "the engine is starting")
         self.gauges = {}
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "adapter_conform.serving.worker"),
+            *(sys.executable, *self.worker),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT,
@@ -193,6 +195,8 @@ class Backend:
             why = await self._listen(process)
         except ConnectionError as error:
             why = f"the engine's process does not listen: {error}"
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"the engine's process says what nobody understands: {type(error).__name__}: {error}"
         finally:
             if why:  # else it has closed its end by itself
                 self._kill()

@@ -90,8 +90,8 @@ async def listening(backend: Backend, host: str, port: int) -> AsyncIterator[str
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
+        await site.start()  # first: a taken address shows at once, and /health says that the engine is starting
         await backend.start()
-        await site.start()
         yield f"http://{host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()

@@ -14,8 +14,8 @@ from adapter_conform.suites.base import Suite
 
 __all__ = ["DEFAULT_SUITES", "known_suites", "load_suite"]
 
-DEFAULT_SUITES = ("runtime", "collectives", "ops", "training", "workloads")
-"""A plugin that declares no collectives gets no case of that suite."""
+DEFAULT_SUITES = ("runtime", "collectives", "ops", "training", "workloads", "parallel", "endurance")
+"""A plugin that declares no collectives gets no case of the suites that need several cards."""
 
 
 def known_suites() -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LOSS_LIMIT", "judge_ranks", "trouble"]
 
 LOSS_LIMIT = 1e-5
-"""Largest relative difference of one step's loss from one card's, in float32. The sums are the same in another order."""
+"""Largest relative difference of a step's loss from one card's, in float32: the same sums in another order."""
 
 Answer = Mapping[str, Any]
 
@@ -36,7 +36,8 @@ def trouble(answers: Mapping[int, Answer], ranks: int, limit: float) -> Outcome 
         return Outcome(State.FAILED, message=message, details=details)
     silent = sorted(set(range(ranks)) - set(answers))
     if silent:
-        message = f"rank(s) {', '.join(map(str, silent))} gave no answer within {limit:g} s; their stacks are in the log"
+        names = ", ".join(map(str, silent))
+        message = f"rank(s) {names} gave no answer within {limit:g} s; see their stacks in ranks_wrote"
         return Outcome(State.HUNG, message=message, details=details)
     return None
 

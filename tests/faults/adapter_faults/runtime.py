@@ -120,6 +120,30 @@ def host_copies_lose_a_bit(session: Session) -> Iterator[None]:
         yield
 
 
+@_at("memory/device_functions")
+def peak_is_never_reset(session: Session) -> Iterator[None]:
+    """The peak of the memory statistics cannot be reset."""
+    with mock.patch.object(session.paddle.device, "reset_max_memory_allocated", return_value=None):
+        yield
+
+
+@_at("memory/fragmentation")
+def pieces_between_holes_are_lost(session: Session) -> Iterator[None]:
+    """Of each seventh tensor the device never gets the memory back."""
+    kept: list[Any] = []
+    made = iter(range(10**9))
+    real = session.paddle.to_tensor
+
+    def leaking(*arguments: Any, **named: Any) -> Any:
+        tensor = real(*arguments, **named)
+        if next(made) % 7 == 0:
+            kept.append(tensor)
+        return tensor
+
+    with mock.patch.object(session.paddle, "to_tensor", leaking):
+        yield
+
+
 @_at("devices/selection")
 def every_card_is_the_first(session: Session) -> Iterator[None]:
     """All cards are the first one."""

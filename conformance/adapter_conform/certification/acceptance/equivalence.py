@@ -92,23 +92,27 @@ def equivalence(differences: Floats, margin: float) -> Equivalence:
 
 def _upper(differences: Floats) -> float:
     """The largest mean that the items do not refute."""
-    low, high = float(differences.mean()), 1.0
+    observed, square, cube = (float((differences**power).mean()) for power in (1, 2, 3))
+    low, high = observed, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if _refuted(differences, middle) else (middle, high)
+        low, high = (low, middle) if _refuted(differences.size, observed, square, cube, middle) else (middle, high)
     return high
 
 
-def _refuted(differences: Floats, mean: float) -> bool:
-    """Whether items drawn with ``mean`` would hardly be as low as these. Their law: these, some made complete gains."""
-    observed = float(differences.mean())
+def _refuted(count: int, observed: float, square: float, cube: float, mean: float) -> bool:
+    """Whether items drawn with ``mean`` would hardly be as low as these. Their law: these, some made complete gains.
+
+    Args:
+        observed, square, cube: means of the items and of their second and third powers.
+    """
     if observed >= 1 or mean >= 1:
         return mean > observed
     share = (mean - observed) / (1 - observed)
-    variance = (1 - share) * float(((differences - mean) ** 2).mean()) + share * (1 - mean) ** 2
+    variance = (1 - share) * (square - 2 * mean * observed + mean**2) + share * (1 - mean) ** 2
     if variance <= 0:
         return mean > observed
-    third = (1 - share) * float(((differences - mean) ** 3).mean()) + share * (1 - mean) ** 3
-    skewness = third / variance**1.5 / math.sqrt(differences.size)
+    third = (1 - share) * (cube - 3 * mean * square + 3 * mean**2 * observed - mean**3) + share * (1 - mean) ** 3
+    skewness = third / variance**1.5 / math.sqrt(count)
     quantile = _Z - skewness * (_Z**2 - 1) / 6
-    return (mean - observed - 0.5 / differences.size) * math.sqrt(differences.size / variance) > quantile
+    return bool((mean - observed - 0.5 / count) * math.sqrt(count / variance) > quantile)

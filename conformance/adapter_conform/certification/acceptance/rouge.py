@@ -19,6 +19,8 @@ def rouge_n(answer: Sequence[int], expected: Sequence[int], n: int) -> float:
 
 def rouge_l(answer: Sequence[int], expected: Sequence[int]) -> float:
     """F1; 0 where nothing is common."""
+    if answer and tuple(answer) == tuple(expected):  # most are: the rest is quadratic
+        return 1.0
     common = _longest_common(answer, expected)
     return 2 * common / (len(answer) + len(expected)) if common else 0.0
 

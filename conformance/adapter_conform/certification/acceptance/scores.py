@@ -45,15 +45,12 @@ def equivalent(comparison: Comparison, gate: str, name: str) -> GateFigure:
     pairs, fault = paired_items(comparison)
     if fault or not pairs:
         return inconclusive(gate, name, fault or "no items")
-    score = SCORES[name]
     try:
-        result = equivalence(np.array([score(one) - score(other) for one, other in pairs]), comparison.limits.score)
-        level = (
-            f"{mean_score([one for one, _ in pairs], name):.4f} on the device, "
-            f"{mean_score([other for _, other in pairs], name):.4f} on the reference; "
-        )
+        device, reference = (np.array([SCORES[name](pair[side]) for pair in pairs]) for side in (0, 1))
+        result = equivalence(device - reference, comparison.limits.score)
     except (KeyError, ValueError) as error:
         return inconclusive(gate, name, f"an item lacks {error}" if isinstance(error, KeyError) else str(error))
+    level = f"{device.mean():.4f} on the device, {reference.mean():.4f} on the reference; "
     return _figure(gate, name, result, level)
 
 

@@ -28,9 +28,12 @@ GAP = 600.0
 
 def rises(losses: Sequence[float]) -> list[float]:
     """How far each loss lies above the median of the 20 before it; from the 21st on."""
-    return [
-        float(loss - np.median(losses[step - _BEFORE : step])) for step, loss in enumerate(losses) if step >= _BEFORE
-    ]
+    if len(losses) <= _BEFORE:
+        return []
+    figures = np.asarray(losses, dtype=np.float64)
+    before = np.median(np.lib.stride_tricks.sliding_window_view(figures[:-1], _BEFORE), axis=1)
+    rise: list[float] = (figures[_BEFORE:] - before).tolist()
+    return rise
 
 
 def spike_limit(references: Sequence[Measurement]) -> float | None:

@@ -35,7 +35,7 @@ def seal(root: Path, key: Path | None) -> None:
         for name in (STATEMENT, SIGNATURE):
             (root / name).unlink(missing_ok=True)
         write_reports(folder, stored_result(root))
-        folder.html.replace(root / CASES_PAGE)
+        folder.write(root / CASES_PAGE, _labelled(folder.html.read_text(encoding="utf-8"), root))
         folder.write(folder.html, render_bundle(root))
         payload = json.dumps(make_statement(root), indent=1, sort_keys=True) + "\n"
         folder.write(root / STATEMENT, payload)
@@ -43,3 +43,10 @@ def seal(root: Path, key: Path | None) -> None:
             folder.write(root / SIGNATURE, json.dumps(signed(payload.encode(), private), indent=1) + "\n")
     except OSError as error:
         raise ConformError(f"cannot seal {root}: {error.filename}: {error.strerror or error}") from error
+
+
+def _labelled(page: str, root: Path) -> str:
+    """The run's report says, too, what it is not."""
+    scale = json.loads((root / "certificate.json").read_bytes())["scale"]
+    label = "" if scale == "full" else f'<p class="notice">{scale} of the models: no certificate of the level.</p>'
+    return page.replace("<body>", f"<body>{label}", 1)

@@ -11,10 +11,12 @@ from typing import Any
 
 from adapter_conform.certification.packs.errors import PackError
 
-__all__ = ["FILE", "FORMAT", "Entry", "PackManifest", "read_manifest"]
+__all__ = ["FILE", "FORMAT", "OPERATORS_FILE", "Entry", "PackManifest", "read_manifest"]
 
 FILE = "pack.json"
 FORMAT = 1
+OPERATORS_FILE = "operators/operators.json"
+"""Errors of operators, as :class:`adapter_conform.reference.OperatorPack` reads them."""
 
 _LARGEST = 16 << 20
 """Bytes of the manifest itself."""

@@ -91,7 +91,8 @@ def described(pack: Pack) -> Iterator[str]:
     yield f"  recorded     {provenance.get('started', '?')} to {provenance.get('finished') or 'now: not finished'}"
     yield f"  scale, seed  {pack.scale}, {pack.seed}"
     yield f"  digest       {pack.digest}"
-    yield f"{'recipe':24} {'precision':10} {'variants':24} {'steps':>6} {'last loss':>10} {'spread':>9} {'score':>7} {'tok/s':>8}"
+    words = f"{'recipe':24} {'precision':10} {'variants':24} {'steps':>6} {'last loss':>10} {'spread':>9}"
+    yield f"{words} {'score':>7} {'tok/s':>8}"
     for recipe, precision in dict.fromkeys((one.recipe, one.precision) for one in pack.measurements):
         yield _line(pack.of(recipe, precision))
 

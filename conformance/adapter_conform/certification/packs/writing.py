@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from adapter_conform.certification.packs.manifest import FILE, Entry, PackManife
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.recipes.starting import Weights
 
-__all__ = ["PackWriter"]
+__all__ = ["SAME_THROUGHOUT", "PackWriter"]
 
-_SAME = ("device", "versions", "settings", "scale", "seed")
+SAME_THROUGHOUT = ("device", "versions", "settings", "scale", "seed")
 """Parts of the provenance that are equal throughout a pack."""
 
 
@@ -39,7 +39,7 @@ class PackWriter:
             before = read_manifest(folder)
             different = [
                 f"{name}: {before.provenance.get(name)} then, {manifest.provenance[name]} now"
-                for name in _SAME
+                for name in SAME_THROUGHOUT
                 if before.provenance.get(name) != manifest.provenance[name]
             ]
             if different:
@@ -107,6 +107,14 @@ class PackWriter:
     def start_from(self, recipe_id: str, other: str) -> None:
         """``recipe_id`` starts from what ``other`` learned."""
         self._manifest.weights[recipe_id] = _final(other)
+
+    def copy(self, relative: str, data: bytes) -> None:
+        """A file of another pack."""
+        self._write(relative, data)
+
+    def start_as(self, weights: Mapping[str, str]) -> None:
+        """Recipes -> paths of the weights that they start from, as another pack has them."""
+        self._manifest.weights.update(weights)
 
     def finish(self, date: str) -> None:
         self._manifest.provenance["finished"] = date

@@ -33,8 +33,8 @@ SCALES = {
     "proxy": _Scale(
         {
             "pretrain": Schedule(steps=1000, rows=8, length=32),
-            "base": Schedule(steps=300, rows=32, length=18, warmup=50),
-            "sft": Schedule(steps=300, rows=32, length=18, learning_rate=5e-4),
+            "base": Schedule(steps=180, rows=32, length=18, warmup=50),
+            "sft": Schedule(steps=300, rows=32, length=18, learning_rate=2e-4),
             "lora": Schedule(steps=200, rows=16, length=18),
             "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=1e-2),
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),

@@ -24,6 +24,9 @@ _PARTS = (
 )
 """Of the package ``adapter_conform``; whatever these import must be among them."""
 
+_AT_HOME = ("operator_cases.py",)
+"""Prepares what is recorded, with the operator suite; runs where that is."""
+
 
 def write_archive(target: Path) -> None:
     """Writes ``target``, e.g. ``recorder.pyz``. Raises OSError where that cannot be written."""
@@ -47,4 +50,5 @@ def write_archive(target: Path) -> None:
 
 
 def _sources(path: Path) -> list[Path]:
-    return sorted(path.glob("*.py")) if path.is_dir() else [path]
+    found = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    return [source for source in found if source.name not in _AT_HOME]

@@ -22,6 +22,7 @@ _NEEDED = ("torch", "transformers", "numpy", "safetensors")
 _EPILOG = """examples:
   python adapter-conform-recorder.pyz --device cuda --out pack
   python adapter-conform-recorder.pyz --device cuda --out pack --resume          # after an interruption
+  python adapter-conform-recorder.pyz --device cuda --out pack --operators cases.npz --resume
   python adapter-conform-recorder.pyz --device cpu --recipe llama1-13b/sft --variants base,rows --out small
 
 Needs torch, transformers (4.57 or later, 5 too) and NumPy; no Paddle, no internet. The folder is a pack after every
@@ -49,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precisions", default="float32,bfloat16", metavar="NAMES", help="[float32,bfloat16]")
     parser.add_argument(
         "--variants", metavar="NAMES", help=f"repetitions, of {', '.join(VARIANTS)} [those that fit the device]"
+    )
+    parser.add_argument(
+        "--operators", type=Path, metavar="CASES", help="also record the errors of operators on these cases (.npz)"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch on the host [1]")
     parser.add_argument("--resume", action="store_true", help="go on with the pack in --out")
@@ -90,7 +94,14 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             print(f"{recipe.id:28} {recipe.schedule.steps} steps, {', '.join(recipe.precisions)}")
         return 0
     request = session.Request(
-        ordered, options.device, precisions, variants, options.threads, options.out, options.resume
+        ordered,
+        options.device,
+        precisions,
+        variants,
+        options.threads,
+        options.out,
+        options.resume,
+        None if options.operators is None else options.operators.absolute(),
     )
     try:
         session.record(request, lambda words: print(words, flush=True))

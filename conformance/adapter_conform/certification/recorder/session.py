@@ -1,13 +1,15 @@
-"""One recording: every recipe asked for, in every precision and variant, into a pack that is whole after each of them."""
+"""One recording: every recipe asked for, in every precision and variant; the pack is whole after each training."""
 
 from __future__ import annotations
 
 import copy
 import datetime
+import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
-from adapter_conform.certification.packs.manifest import PackManifest
+from adapter_conform.certification.packs.manifest import OPERATORS_FILE, PackManifest
 from adapter_conform.certification.packs.pack import read_pack
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
@@ -23,6 +25,7 @@ from adapter_conform.certification.recipes.starting import Weights
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
 from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
+from adapter_conform.certification.recorder.operators import record_operators
 from adapter_conform.certification.recorder.tasks import task_of
 from adapter_conform.certification.recorder.training import train
 
@@ -49,6 +52,8 @@ class Request:
     threads: int
     out: Path
     resume: bool
+    operators: Path | None = None
+    """Cases of operators, whose errors are recorded too."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +86,35 @@ def record(request: Request, say: Say) -> None:
     done = writer.recorded()
     runs = list(_runs(request))
     left = [run for run in runs if run.key not in done]
-    say(
-        f"{len(runs)} trainings, {len(runs) - len(left)} of them recorded before; on {writer.provenance['device']['name']}"
-    )
+    known = len(runs) - len(left)
+    say(f"{len(runs)} trainings, {known} of them recorded before; on {writer.provenance['device']['name']}")
+    if request.operators is not None:
+        _record_operators(request.operators, request.device, writer, say)
     clock = time.monotonic()
     for number, run in enumerate(left):
-        place = f"[{len(runs) - len(left) + number + 1}/{len(runs)}] {run.recipe.id} {run.precision} {run.variant.name}"
-        _record_one(request, run, writer, lambda words, place=place: say(f"{place}: {words}"))
+        place = f"[{known + number + 1}/{len(runs)}] {' '.join(run.key)}"
+        _record_one(request, run, writer, partial(_say_of, say, place))
         spent = time.monotonic() - clock
-        say(
-            f"{place}: done; {_minutes(spent)} spent, about {_minutes(spent / (number + 1) * (len(left) - number - 1))} left"
-        )
+        rest = spent / (number + 1) * (len(left) - number - 1)
+        say(f"{place}: done; {_minutes(spent)} spent, about {_minutes(rest)} left")
     writer.finish(_now())
     pack = read_pack(request.out)
     say(f"{request.out}: pack {pack.name}, {len(pack.measurements)} measurements, digest {pack.digest}")
+
+
+def _record_operators(cases: Path, device: str, writer: PackWriter, say: Say) -> None:
+    try:
+        figures, left_out = record_operators(cases, device)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise RecordingError(f"--operators {cases}: {type(error).__name__}: {error}") from error
+    for reason, count in left_out.most_common():
+        say(f"operators: left out {count}: {reason}")
+    writer.copy(OPERATORS_FILE, json.dumps(figures, sort_keys=True).encode())
+    say(f"operators: errors of {len(figures['entries'])} cases recorded")
+
+
+def _say_of(say: Say, place: str, words: str) -> None:
+    say(f"{place}: {words}")
 
 
 def _writer(request: Request) -> PackWriter:

@@ -97,15 +97,14 @@ class _NextToken(_Base):
         inputs, labels = self._training
         return self._cross_entropy(self.batch(inputs[step]), self.batch(labels[step]))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def validation_loss(self) -> float | None:
         if self._validation is None:
             return None
         batches = zip(*self._validation, strict=True)
-        losses = [float(self._cross_entropy(self.tensor(ids), self.tensor(labels))) for ids, labels in batches]
+        with torch.no_grad():
+            losses = [float(self._cross_entropy(self.tensor(ids), self.tensor(labels))) for ids, labels in batches]
         return float(np.mean(losses))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def items(self) -> list[Item]:
         found: list[Item] = []
         questions = self._questions
@@ -113,7 +112,9 @@ class _NextToken(_Base):
             return found
         for first in range(0, len(questions.prompts), _BATCH):
             expected = questions.answers[first : first + _BATCH]
-            answers, margins = self._greedy(self.tensor(questions.prompts[first : first + _BATCH]), expected.shape[1])
+            prompts = self.tensor(questions.prompts[first : first + _BATCH])
+            with torch.no_grad():
+                answers, margins = self._greedy(prompts, expected.shape[1])
             for row, answer, margin in zip(expected.tolist(), answers.tolist(), margins.tolist(), strict=True):
                 figures = {"margin": float(f"{margin:.3g}")}
                 found.append(Item(str(len(found)), tuple(row), tuple(answer), figures))
@@ -168,16 +169,16 @@ class _Preferring(_Base):
         self.curves["accuracy"].append(shortest(float((margin > 0).float().mean())))
         return -torch.nn.functional.logsigmoid(margin).mean()
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _held_out_ratios(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Float64 [items] each."""
-        parts = [
-            [
-                ratio.double().cpu().numpy()
-                for ratio in self._ratios(self._held_out, slice(at, at + _BATCH), self.tensor)
+        with torch.no_grad():
+            parts = [
+                [
+                    one.double().cpu().numpy()
+                    for one in self._ratios(self._held_out, slice(at, at + _BATCH), self.tensor)
+                ]
+                for at in range(0, len(self._held_out.prompts), _BATCH)
             ]
-            for at in range(0, len(self._held_out.prompts), _BATCH)
-        ]
         chosen, rejected = (np.concatenate(part) for part in zip(*parts, strict=True))
         return chosen, rejected
 

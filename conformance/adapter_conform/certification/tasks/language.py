@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from adapter_conform.models.paddlenlp_adapter import forward_logits, greedy_toke
 __all__ = ["language_task", "written_answers"]
 
 Tokens = NDArray[np.int64]
+
+_PROMPTS = 64
+"""Answered at a time."""
 
 
 def language_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
@@ -46,17 +50,30 @@ def _validation_loss(place: Workplace, model: Any, inputs: Tokens, labels: Token
 
 def written_answers(place: Workplace, model: Any, questions: Questions) -> list[Item]:
     """What greedy decoding writes after each prompt, as many tokens as the answer has."""
-    with place.autocast():
-        tokens = greedy_tokens(place.paddle, model, place.tensor(questions.prompts), questions.answers.shape[1])
-    return _items(questions, np.asarray(tokens.numpy()))
+
+    def decode(prompts: Tokens) -> NDArray[Any]:
+        tokens = greedy_tokens(place.paddle, model, place.tensor(prompts), questions.answers.shape[1])
+        return np.asarray(tokens.numpy())
+
+    return _answered(place, questions, decode)
 
 
 def _next_tokens(place: Workplace, model: Any, questions: Questions) -> list[Item]:
     """The token that the model finds likeliest after each prompt."""
+
+    def likeliest(prompts: Tokens) -> NDArray[Any]:
+        logits = forward_logits(model(input_ids=place.tensor(prompts))).astype("float32").numpy()
+        return np.asarray(np.asarray(logits)[:, -1:].argmax(axis=-1))
+
+    return _answered(place, questions, likeliest)
+
+
+def _answered(place: Workplace, questions: Questions, answer: Callable[[Tokens], NDArray[Any]]) -> list[Item]:
+    """A few prompts at a time: a mixture of experts makes a table of all pairs of its tokens."""
     with place.paddle.no_grad(), place.autocast():
-        logits = forward_logits(model(input_ids=place.tensor(questions.prompts)))
-    likeliest = np.asarray(logits.astype("float32").numpy())[:, -1].argmax(axis=-1)
-    return _items(questions, likeliest[:, None])
+        starts = range(0, len(questions.prompts), _PROMPTS)
+        answers = [answer(questions.prompts[start : start + _PROMPTS]) for start in starts]
+    return _items(questions, np.concatenate(answers))
 
 
 def _items(questions: Questions, answers: NDArray[Any]) -> list[Item]:

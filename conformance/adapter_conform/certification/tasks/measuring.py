@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.recipes import Recipe
-from adapter_conform.certification.tasks.digests import data_digests
 from adapter_conform.certification.tasks.adapters import lora_task, prefix_task
 from adapter_conform.certification.tasks.building import build
 from adapter_conform.certification.tasks.descent import Trainer
+from adapter_conform.certification.tasks.digests import data_digests
 from adapter_conform.certification.tasks.language import language_task
 from adapter_conform.certification.tasks.preference import preference_task
 from adapter_conform.certification.tasks.workplace import Task, Workplace, precision_of

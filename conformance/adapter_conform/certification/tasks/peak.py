@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Peak", "measure_peak"]
 
 _FIRST, _LARGEST = 256, 16384
-_WARM_UP, _REPEATS = 2, 7
-_SECONDS = 0.5
+_WARM_UP, _REPEATS = 1, 5
+_SECONDS = 0.05
 """A product that takes this long is large enough: a larger one would not be computed any faster."""
 
 
@@ -33,7 +33,7 @@ class Peak:
 
 
 def measure_peak(session: Session, dtype: str) -> Peak:
-    """Doubles the size of a square product until it takes half a second; the best speed of all sizes counts.
+    """Doubles the size of a square product until it takes long enough; the best speed of all sizes counts.
 
     A product of size n takes 2 n^3 floating point operations.
     """
@@ -42,7 +42,7 @@ def measure_peak(session: Session, dtype: str) -> Peak:
         seconds = _timed(session, size, dtype)
         speeds = [2.0 * size**3 / second / 1e12 for second in seconds]
         best = max(best, *speeds)
-        if min(seconds) > _SECONDS / 4 or size >= _LARGEST:
+        if min(seconds) > _SECONDS or size >= _LARGEST:
             return Peak(dtype, size, tuple(seconds), best, statistics.median(speeds))
         size *= 2
 

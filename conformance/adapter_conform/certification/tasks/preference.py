@@ -76,14 +76,15 @@ def preference_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
 
     def batches(pairs: Preferences, count: int) -> list[Preferences]:
         arrays = (array.reshape(count, -1, array.shape[-1]) for array in vars(pairs).values())
-        return [Preferences(*rows) for rows in zip(*arrays, strict=True)]
+        return [Preferences(*batch) for batch in zip(*arrays, strict=True)]
 
     def log_probabilities(parts: Sequence[Preferences]) -> list[list[Any]]:
         with paddle.no_grad():
-            return [[item.detach() for item in outcome(rows, (None, None))] for rows in parts]
+            return [[item.detach() for item in outcome(part, (None, None))] for part in parts]
 
     steps = batches(training, recipe.schedule.steps)
-    questions = batches(held_out, max(1, recipe.evaluation.items // recipe.schedule.rows))
+    asked, rows = recipe.evaluation.items, recipe.schedule.rows
+    questions = batches(held_out, asked // rows if asked % rows == 0 else 1)
     before, asked_before = log_probabilities(steps), log_probabilities(questions)
 
     def loss(step: int) -> tuple[Any, dict[str, float]]:
@@ -97,7 +98,7 @@ def preference_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
             [(now - then).numpy() for now, then in zip(after, earlier, strict=True)]
             for after, earlier in zip(log_probabilities(questions), asked_before, strict=True)
         ]
-        return np.concatenate(parts, axis=1).astype(np.float64)
+        return np.asarray(np.concatenate(parts, axis=1), dtype=np.float64)
 
     def validate() -> float:
         chosen, rejected = ratios()

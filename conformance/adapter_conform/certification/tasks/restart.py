@@ -1,7 +1,7 @@
 """Going on from a checkpoint in a fresh process: the losses go on as if nothing had happened.
 
-``python -m adapter_conform.certification.tasks.restart REQUEST`` is the fresh process. REQUEST is a JSON file that names
-plugin, recipe, checkpoint and steps; it writes its losses beside it.
+``python -m adapter_conform.certification.tasks.restart REQUEST`` is the fresh process. REQUEST is a JSON file that
+names plugin, recipe and steps; the checkpoint lies beside it, and the losses are written there.
 """
 
 from __future__ import annotations

@@ -11,7 +11,12 @@ import aiohttp
 
 from adapter_conform.serving.load.client import Seen, ask
 
-__all__ = ["Equality", "compare_alone", "same_tokens"]
+__all__ = ["TIES", "Equality", "compare_alone", "same_tokens"]
+
+TIES = {"float32": 1e-5, "float16": 4 * 2.0**-11, "bfloat16": 4 * 2.0**-8}
+"""Dtype of the model -> lead of a token that decides nothing. Logits come out of a product in that dtype, so that
+either of two may be off by a rounding or two: for half types, four roundings of a logit near 1. In float32 the
+roundings before that product weigh more: some ten times what was seen (6e-7 of the largest logit)."""
 
 
 @dataclass

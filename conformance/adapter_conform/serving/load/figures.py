@@ -79,9 +79,8 @@ class Trial:
         return max(self.first_mean.value, self.first_p99.value) <= self.limit
 
     def to_json(self) -> dict[str, Any]:
-        data = {key: value for key, value in vars(self).items() if not isinstance(value, Figure)}
-        figures = {key: value.to_json() for key, value in vars(self).items() if isinstance(value, Figure)}
-        return {**data, **figures, "borne": self.borne}
+        data = {key: v.to_json() if isinstance(v, Figure) else v for key, v in vars(self).items()}
+        return {**data, "borne": self.borne}
 
 
 def summarise(seen: Sequence[Seen], rate: float, limit: float) -> Trial:
