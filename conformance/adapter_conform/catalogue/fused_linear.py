@@ -66,9 +66,8 @@ def _epilogue_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a
 
 
 def _epilogue_call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
-    if a["activation"] == "none":
-        return paddle.incubate.nn.functional.fused_matmul_bias(t[0], t[1], t[2], a["trans_x"], a["trans_y"])
-    # the public fused_linear_activation calls an operator that eager mode of a CPU build does not have
+    # The public functions call legacy operators, which a CPU build does not have: fused_linear_activation to this day,
+    # fused_matmul_bias in 3.0.
     return paddle._C_ops.fused_gemm_epilogue(t[0], t[1], t[2], a["trans_x"], a["trans_y"], a["activation"])[0]
 
 

@@ -18,6 +18,7 @@ from adapter_conform.catalogue.bounds import Array, Operand, Tracked, value_of
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
 from adapter_conform.catalogue.values import describe, tensor
+from adapter_conform.releases import weight_dequantize
 
 __all__: list[str] = []
 
@@ -55,7 +56,7 @@ def _round_trip(x: list[Operand], a: Attributes) -> list[Operand]:
 def _round_trip_call(paddle: Any, t: Sequence[Any], a: Attributes) -> Any:
     quant = paddle.nn.quant
     numbers, scale = quant.weight_quantize(t[0], a["algo"], ARCH, a["group_size"])
-    return [quant.weight_dequantize(numbers, scale, a["algo"], group_size=a["group_size"]), scale]
+    return [weight_dequantize(paddle, numbers, scale, a["algo"], a["group_size"]), scale]
 
 
 ROUND_TRIPS: tuple[tuple[tuple[int, int], str, int], ...] = (

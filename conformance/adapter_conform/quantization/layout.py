@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.quantization.integers import BOUNDS, IntegerWeight, group_length
+from adapter_conform.releases import weight_dequantize
 
 __all__ = ["ALGORITHMS", "ARCH", "on_device"]
 
@@ -64,7 +65,7 @@ def _joined(codes: Any, bits: int) -> Any:
 
 def _require_numbers(paddle: Any, tensor: Any, weight: IntegerWeight) -> None:
     ones = paddle.ones(weight.scales.shape if weight.group != -1 else weight.scales.shape[1:], "float16")
-    back = paddle.nn.quant.weight_dequantize(tensor, ones, ALGORITHMS[weight.bits], group_size=weight.group)
+    back = weight_dequantize(paddle, tensor, ones, ALGORITHMS[weight.bits], weight.group)
     wrong = int(np.count_nonzero(np.asarray(back.astype("float32").numpy()) != weight.numbers))
     if wrong:
         raise RuntimeError(f"{wrong} of {weight.numbers.size} integers of a weight came back from the device changed")

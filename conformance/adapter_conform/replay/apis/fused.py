@@ -11,6 +11,7 @@ from adapter_conform.catalogue import bounds
 from adapter_conform.catalogue.attention import attention
 from adapter_conform.catalogue.bounds import Operand, Tracked, move, value_of
 from adapter_conform.catalogue.spec import kernel
+from adapter_conform.releases import weight_dequantize
 from adapter_conform.replay.apis.linear import one_float
 from adapter_conform.replay.apis.table import Arguments, Refusal, add, catalogued, shape_of, signature
 from adapter_conform.replay.inputs import Fill, index
@@ -176,7 +177,7 @@ def _round_trip(function: Any, args: list[Any], kwargs: dict[str, Any], a: Argum
     import paddle
 
     numbers, scale = function(a.x, a.algo, ARCH, a.group_size)
-    return [paddle.nn.quant.weight_dequantize(numbers, scale, a.algo, group_size=a.group_size), scale]
+    return [weight_dequantize(paddle, numbers, scale, a.algo, a.group_size), scale]
 
 
 def _quantize_fills(a: Arguments) -> dict[str, Fill]:
