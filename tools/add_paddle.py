@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(_ROOT))
+if __name__ == "__main__":  # the table in this checkout is meant, not that of an installed package
+    sys.path.insert(0, str(_ROOT))
 
 from adapter_sdk._signatures import find_signature, known_releases, operators  # noqa: E402
 from adapter_sdk.errors import AdapterError  # noqa: E402

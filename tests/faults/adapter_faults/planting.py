@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 from adapter_conform.suites import load_suite
 
-from adapter_faults.call import Call, Device, views_of
+from adapter_faults.call import Array, Call, Device, views_of
 from adapter_faults.table import Fault, Phase, named
 from adapter_sdk._table import DTYPE_NAMES, INTERPOSER, PHASE_BEFORE, KernelCallStruct
 
@@ -59,7 +59,9 @@ class _Planter:
         self._live: Fault | None = None
         self._case_id = ""
         self._attributes: Mapping[str, Any] = {}
-        self._before = threading.local()  # an operator may be called from several threads at once
+        # By thread, since an operator may be called from several at once. threading.local would forget between two
+        # calls of a thread that is not Python's, such as the static executor's.
+        self._before: dict[int, list[Array]] = {}
         self._interposer = INTERPOSER(self._called)
         self._patches = ExitStack()
 
@@ -112,12 +114,14 @@ class _Planter:
         inputs, outputs = views_of(raw)
         ahead = raw.phase == PHASE_BEFORE
         if ahead:
-            self._before.inputs = [device.read(view) for view in inputs]
+            self._before[threading.get_ident()] = [device.read(view) for view in inputs]
         if ahead is not (fault.phase is Phase.BEFORE):
             return False
         if not ahead and not any(view.nbytes for view in outputs):
             return False
-        call = Call(device, self._before.inputs, inputs, outputs, self._attributes, self._memory[fault.name])
+        call = Call(
+            device, self._before[threading.get_ident()], inputs, outputs, self._attributes, self._memory[fault.name]
+        )
         if ahead:
             self._say_planted(fault)  # it may not come back
         skip = bool(fault.act(call))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from adapter_faults.call import Call
@@ -48,5 +49,5 @@ def forgotten_handle(call: Call) -> None:
 def shared_scratch(call: Call) -> None:
     """All calls work in one scratch buffer without a lock: of two that overlap, one gets the other's result."""
     call.memory["scratch"] = call.output()
-    call.output()  # the work takes a while, and Python lets go of its lock meanwhile
+    time.sleep(0.002)  # the work takes a while, and Python lets go of its lock meanwhile
     call.write(call.memory["scratch"])
