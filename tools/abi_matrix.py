@@ -33,8 +33,8 @@ RELEASES = ("3.0.0", "3.1.1", "3.2.2", "3.3.0", "3.3.1")
 PLUGINS = ("refchip", "pychip")
 
 # adapter-sdk's own extras bring the pins that every release needs alike (numpy 1 for PaddleNLP); what a single release
-# needs beyond them stands here.
-PINS: dict[str, tuple[str, ...]] = {}
+# needs beyond them stands here: fleet of these reads FieldDescriptor.label, which protobuf 7 has not.
+PINS = dict.fromkeys(("3.0.0", "3.1.1", "3.2.2", "3.3.0"), ("protobuf<7",))
 
 _VERDICTS = ("conformant", "inconclusive", "not conformant")  # from good to bad
 _INSTALL_SECONDS = 1800
@@ -116,7 +116,7 @@ def judge(run: Run, release: str, plugin: str, python: Path, again: bool, limit:
     """
     out = run.work / "runs" / f"{release}-{plugin}"
     stamp = out / ".done"
-    digest = run.digest(release, plugin, run.profile, *run.options)
+    digest = run.digest(release, plugin, run.profile, *PINS.get(release, ()), *run.options)
     if again or not stamp.is_file() or stamp.read_text() != digest:
         _say(f"{release}: judging {plugin}")
         words = [str(python), "-m", "adapter_conform", "--plugin", plugin, "--profile", run.profile, "--no-shrink"]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from adapter_conform.cases import Case, GateFigure, Outcome
 from adapter_conform.collectives.crew import START_LIMIT, Answers, CrewLost
 from adapter_conform.collectives.crews import CREWS
-from adapter_conform.models.paddlenlp_adapter import why_unavailable
 from adapter_conform.parallel.course import Course, CourseLost
 from adapter_conform.parallel.recovery import INTERRUPTIONS, STEPS, Found, Losses, uninterrupted
+from adapter_conform.parallel.requirements import why_no_fleet
 from adapter_conform.parallel.strategies import STRATEGIES
 from adapter_conform.states import State
 from adapter_conform.suites._training_gates import count_gate, judge
@@ -50,7 +50,7 @@ class EnduranceSuite:
                 dtype="float32",
                 payload={"strategy": strategy, "check": check, "seed": request.seed},
                 timeout=_TIMEOUT,
-                not_run=why_unavailable(),
+                not_run=why_no_fleet(),
             )
             for strategy in _STRATEGIES[request.profile]
             for check in ("determinism", *INTERRUPTIONS)

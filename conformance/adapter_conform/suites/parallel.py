@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from adapter_conform.cases import Case, Outcome
 from adapter_conform.collectives.crew import START_LIMIT, CrewLost
 from adapter_conform.collectives.crews import CREWS
-from adapter_conform.models.paddlenlp_adapter import why_unavailable
+from adapter_conform.parallel.requirements import why_no_fleet
 from adapter_conform.parallel.strategies import SMOKE, STRATEGIES, Strategy
 from adapter_conform.states import State
 from adapter_conform.suites._mixed_precision import absent_products
@@ -62,7 +62,7 @@ class ParallelSuite:
             dtype=dtype,
             payload={"strategy": strategy.name, "steps": _STEPS[request.profile], "seed": request.seed},
             timeout=_TIMEOUT,
-            not_run=why_unavailable() or strategy.upstream or None,
+            not_run=why_no_fleet() or strategy.upstream or None,
         )
 
     def run(self, case: Case, session: Session) -> Outcome:
