@@ -102,7 +102,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     importlib.invalidate_caches()
     monkeypatch.setattr("site.getsitepackages", lambda: [str(folder)])
     monkeypatch.setattr("site.USER_SITE", None)
-    monkeypatch.delenv("CUSTOM_DEVICE_ROOT", raising=False)
+    # Set first: what was not there and is deleted, monkeypatch would leave as mount() makes it.
+    monkeypatch.setenv("CUSTOM_DEVICE_ROOT", "")
+    monkeypatch.delenv("CUSTOM_DEVICE_ROOT")
     before = dict(sys.modules)
     for name in [name for name in sys.modules if name.split(".")[0] == "paddle"]:
         monkeypatch.delitem(sys.modules, name)
