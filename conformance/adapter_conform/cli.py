@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
+from adapter_conform.clicking import list_plan, refuse_beside_resume
 from adapter_conform.commands import Commands
 from adapter_conform.durations import parse_duration
 from adapter_conform.errors import ConformError, UsageProblem
@@ -182,7 +182,7 @@ def cli(
     if resumed is not None:
         from adapter_conform.run import resume
 
-        _refuse_beside_resume(context)
+        refuse_beside_resume(context, {"resumed", "jobs", "time_budget"})
         context.exit(int(resume(resumed, jobs, time_budget, Console(highlight=False))))
     options = RunOptions(
         plugin=_target(plugin, device, library),
@@ -199,7 +199,7 @@ def cli(
         shrink=shrink,
     )
     if list_only:
-        _list(options)
+        list_plan(options)
     else:
         from adapter_conform.run import run
 
@@ -235,27 +235,6 @@ def _suites(given: str | None, replay: Path | None) -> tuple[str, ...]:
     if replay is None and "replay" in names:
         raise click.UsageError("suite replay needs --replay FILE")
     return names
-
-
-def _refuse_beside_resume(context: click.Context) -> None:
-    """Raises UsageError for an option that would change what the resumed run is about."""
-    free = {"resumed", "jobs", "time_budget"}
-    for option in context.command.params:
-        given = option.name is not None and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
-        if given and option.name not in free:
-            raise click.UsageError(
-                f"{option.opts[-1]} cannot be given with --resume: the run goes on with the options it was started with"
-            )
-
-
-def _list(options: RunOptions) -> None:
-    from adapter_conform.run import list_cases
-
-    plan = list_cases(options)
-    for planned in plan.cases:
-        reason = "" if planned.case.not_run is None else f"\tnot run: {planned.case.not_run}"
-        click.echo(planned.case.id + reason)
-    click.echo(f"{len(plan.cases)} of {plan.available} cases", err=True)
 
 
 def main() -> NoReturn:

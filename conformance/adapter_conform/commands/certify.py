@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapter_conform.certification.recipes import LEVELS, SCALES, TASKS, recipes_of
+from adapter_conform.clicking import list_plan, refuse_beside_resume
 from adapter_conform.durations import parse_duration
 from adapter_conform.errors import UsageProblem
 from adapter_conform.plan import RunOptions, default_jobs
@@ -120,7 +121,7 @@ def command(
     if resumed is not None:
         from adapter_conform.run import resume
 
-        _refuse_beside_resume(context)
+        refuse_beside_resume(context, {"resumed", "jobs", "time_budget", "key", "attach"})
         _tell_workers(resumed)
         code = resume(resumed, jobs, time_budget, console)
         context.exit(int(_conclude(resumed, attach, key, code, console)))
@@ -139,7 +140,7 @@ def command(
         settings=_settings(level, tasks, scale, seed, reference),
     )
     if list_only:
-        _list(options)
+        list_plan(options)
         return
     from adapter_conform.certification.certifying import CertificateFiles
     from adapter_conform.run import run
@@ -188,26 +189,6 @@ def _tell_workers(folder: Path) -> None:
     from adapter_conform.suites.certification import BUNDLE_VARIABLE
 
     os.environ[BUNDLE_VARIABLE] = str(folder.resolve())
-
-
-def _refuse_beside_resume(context: click.Context) -> None:
-    free = {"resumed", "jobs", "time_budget", "key", "attach"}
-    for option in context.command.params:
-        given = option.name is not None and context.get_parameter_source(option.name)
-        if given is click.core.ParameterSource.COMMANDLINE and option.name not in free:
-            raise click.UsageError(
-                f"{option.opts[-1]} cannot be given with --resume: the run goes on with the options it was started with"
-            )
-
-
-def _list(options: RunOptions) -> None:
-    from adapter_conform.run import list_cases
-
-    plan = list_cases(options)
-    for planned in plan.cases:
-        reason = "" if planned.case.not_run is None else f"\tnot run: {planned.case.not_run}"
-        click.echo(planned.case.id + reason)
-    click.echo(f"{len(plan.cases)} of {plan.available} cases", err=True)
 
 
 def _conclude(folder: Path, attached: Sequence[str], key: Path | None, code: ExitCode, console: Console) -> ExitCode:
