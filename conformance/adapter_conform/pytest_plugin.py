@@ -1,9 +1,9 @@
 """pytest plugin: ``pytest --adapter-plugin mychip -k softmax`` runs conformance cases as ordinary tests.
 
-Every case is an item with its id (``conformance::ops/softmax/float32/eager-0``) and the markers ``conformance``, its
-suite, its operator and its dtype (``-m "softmax and float32"``). The cases that are left after ``-k`` and ``-m`` run
-together in worker processes when the first of them comes up. Under pytest-xdist each operator is a group (``--dist
-loadgroup``), and its cases run together.
+Every case is an item with its id (``conformance/ops/softmax::ops/softmax/float32/eager-0``) and the markers
+``conformance``, its suite, its operator and its dtype (``-m "softmax and float32"``). The cases that are left after
+``-k`` and ``-m`` run together in worker processes when the first of them comes up. Under pytest-xdist an operator is
+what a module is elsewhere: with ``--dist loadfile`` or ``loadscope`` its cases go to one worker, and run together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "conformance: a case of adapter-conform")
-    config.addinivalue_line("markers", "xdist_group: cases that pytest-xdist keeps together")
     if config.getoption("--adapter-plugin"):
         config.stash[_RUNS] = {}
 
@@ -61,21 +60,24 @@ def _items(session: pytest.Session, config: pytest.Config, plugin: str) -> Itera
     suites = tuple(config.getoption("--adapter-suites").split(","))
     profile = config.getoption("--adapter-profile")
     options = RunOptions(plugin=plugin, suites=suites, profile=profile, seed=0, out=Path())
-    parent = ConformanceCases.from_parent(session, name="conformance", nodeid="conformance")
+    operators: dict[str, ConformanceCases] = {}
     for planned in list_cases(options).cases:
         case = planned.case
-        item = ConformanceItem.from_parent(parent, name=case.id)
+        group = f"{case.suite}/{case.operator}"
+        if group not in operators:
+            operators[group] = ConformanceCases.from_parent(session, name=group, nodeid=f"conformance/{group}")
+        item = ConformanceItem.from_parent(operators[group], name=case.id)
         for mark in ("conformance", case.suite, case.operator, case.dtype):
             if mark and mark.isidentifier():
                 config.addinivalue_line("markers", f"{mark}: cases of adapter-conform")
                 item.add_marker(mark)
-        item.group = f"{case.suite}/{case.operator}/"
-        item.add_marker(pytest.mark.xdist_group(item.group))
+        item.group = f"{group}/"
         yield item
 
 
 class ConformanceCases(pytest.Collector):
-    """Parent of all cases."""
+    """Parent of the cases of an operator. In ids it stands where a module does, for that is what every version of
+    pytest-xdist can keep together."""
 
     def collect(self) -> list[pytest.Item]:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,24 @@ def test_an_unknown_plugin_is_a_usage_error(tmp_path: Path) -> None:
     )
     assert done.returncode == 4
     assert "did you mean 'refchip'" in done.stderr + done.stdout
+
+
+@pytest.mark.device
+def test_cases_are_dealt_out_by_xdist(tmp_path: Path) -> None:
+    """Two workers share the operators; no case is lost, none runs twice, and the cases of an operator stay together."""
+    command = [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "adapter_conform.pytest_plugin"]
+    chosen = ["--adapter-plugin", "refchip", "-m", "(relu or tanh) and float32", "-v", "-n", "2", "--dist", "loadfile"]
+    done = subprocess.run(
+        [*command, *chosen], cwd=tmp_path, env=_ENVIRONMENT, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.findall(r"\[(gw\d)\].* PASSED (conformance/ops/(relu|tanh)::ops/\S+)", done.stdout)
+    assert len(passed) == len({case for _, case, _ in passed}) == int(_words(done.stdout, "passed"))
+    assert {operator for _, _, operator in passed} == {"relu", "tanh"}
+    assert len({(worker, operator) for worker, _, operator in passed}) == 2, "an operator was split"
+
+
+def _words(output: str, state: str) -> str:
+    found = re.search(rf"(\d+) {state}", output)
+    assert found is not None, output
+    return found.group(1)
