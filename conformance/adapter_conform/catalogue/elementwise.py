@@ -272,6 +272,7 @@ register(
         kind=Kind.ELEMENTWISE,
         examples=unary(("positive",), st.fixed_dictionaries({"y": st.sampled_from(EXPONENTS)})),
         corners=unary_corners(("positive",), [{"y": exponent} for exponent in EXPONENTS]),
+        identity=lambda attributes, shapes: attributes["y"] == 1.0,
         aliases=("paddle.pow", "paddle.Tensor.pow", "paddle.Tensor.__pow__"),
     )
 )

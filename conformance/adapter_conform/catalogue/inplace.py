@@ -13,6 +13,7 @@ from adapter_conform.catalogue.bounds import Operand
 from adapter_conform.catalogue.draw import SHAPES, shapes
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Description, Kernel, Kind, OperatorSpec
+from adapter_conform.catalogue.unary import EXP_LEFT_OUT
 from adapter_conform.catalogue.values import describe, tensor
 
 __all__: list[str] = []
@@ -54,7 +55,9 @@ _in_place("multiply", Kind.ELEMENTWISE, lambda x, y: x * y, ("float32", "int64")
 _in_place("divide", Kind.ELEMENTWISE, lambda x, y: x / y, second="nonzero")
 
 
-def _alone_in_place(name: str, kind: Kind, oracle: Callable[[Any], Any], regime: str = "normal") -> None:
+def _alone_in_place(
+    name: str, kind: Kind, oracle: Callable[[Any], Any], regime: str = "normal", **extra: Any
+) -> None:
     """``x.<name>_()``"""
     register(
         OperatorSpec(
@@ -69,11 +72,12 @@ def _alone_in_place(name: str, kind: Kind, oracle: Callable[[Any], Any], regime:
             mutates=(0,),
             layouts=LAYOUTS,
             aliases=(f"paddle.Tensor.{name}_",),
+            **extra,
         )
     )
 
 
-_alone_in_place("exp", Kind.ELEMENTWISE, b.exp)
+_alone_in_place("exp", Kind.ELEMENTWISE, b.exp, left_out=EXP_LEFT_OUT)
 _alone_in_place("tanh", Kind.ELEMENTWISE, b.tanh)
 _alone_in_place("sqrt", Kind.ELEMENTWISE, b.root, "positive")
 _alone_in_place("floor", Kind.EXACT, lambda x: b.move(np.floor, x))

@@ -69,7 +69,9 @@ register(
 
 def _sorted_places(x: list[Operand], a: Attributes) -> list[Operand]:
     values = value_of(x[0])
-    return [np.argsort(-values if a["descending"] else values, axis=-1, kind="stable").astype(np.int64)]
+    # ranks, not the values, are turned about: unsigned numbers have no negative
+    ranks = np.unique(values, return_inverse=True)[1].reshape(values.shape)
+    return [np.argsort(-ranks if a["descending"] else ranks, axis=-1, kind="stable").astype(np.int64)]
 
 
 register(

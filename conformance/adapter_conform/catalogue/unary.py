@@ -16,7 +16,7 @@ from adapter_conform.catalogue.precision import is_float, numpy_dtype
 from adapter_conform.catalogue.registry import register
 from adapter_conform.catalogue.spec import Attributes, Kernel, Kind, OperatorSpec
 
-__all__ = ["sigmoid"]
+__all__ = ["EXP_LEFT_OUT", "sigmoid"]
 
 
 def _pointwise(
@@ -95,7 +95,9 @@ _pointwise(
     Kind.EXACT,
     dtypes=("float32", "int32", "int64"),
 )
-_pointwise("exp", "exp", b.exp, lambda x, y, d: d * y, ("unit", "normal"))
+EXP_LEFT_OUT = {"cancel": "exponentials of large numbers of either sign are infinite or zero, and prove nothing"}
+
+_pointwise("exp", "exp", b.exp, lambda x, y, d: d * y, ("unit", "normal"), left_out=EXP_LEFT_OUT)
 _pointwise("log", "log", b.log, lambda x, y, d: d / x, ("positive",))
 _pointwise("sqrt", "sqrt", b.root, lambda x, y, d: d * 0.5 / y, ("positive",))
 _pointwise("rsqrt", "rsqrt", b.inverse_root, lambda x, y, d: d * -0.5 * y * y * y, ("positive",))
