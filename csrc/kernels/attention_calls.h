@@ -133,4 +133,39 @@ inline float* lse_of(Context& ctx, Output& lse, const Shape& shape) {
   return r;
 }
 
+// The forward call of flash_attn and of flashmask_attention for the problem `a`: out [batch, rows, heads, value_dim];
+// softmax [batch, heads, rows, columns], both rounded up to 128.
+template <typename T>
+void flash_forward(Context& ctx, const Attention<T>& a, const Tensor& q, const Tensor& k, const Shape& lse,
+                   bool return_softmax, Output& out, Output& softmax, Output& softmax_lse) {
+  ctx.resize(out, {q.shape[0], q.shape[1], a.heads, a.value_dim});
+  const Heads<T> result = packed_heads(host::out<T>(ctx, out), a.heads, a.value_dim);
+  float* logs = lse_of(ctx, softmax_lse, lse);
+  const int64_t rows = (q.shape[1] + 127) / 128 * 128, columns = (k.shape[1] + 127) / 128 * 128;
+  T* probabilities = nullptr;
+  if (softmax) {
+    ctx.resize(softmax, return_softmax ? Shape{q.shape[0], a.heads, rows, columns} : Shape{0});
+    probabilities = host::out<T>(ctx, softmax);
+  }
+  host::launch(ctx, [=] {
+    attention_forward(a, result, logs);
+    if (return_softmax && probabilities && logs) attention_probabilities(a, logs, rows, columns, probabilities);
+  });
+}
+
+// Their backward call: the dropout is drawn again from what the forward call left in seed_offset.
+template <typename T>
+void flash_backward(Context& ctx, Attention<T> a, const Tensor& out, const Tensor& softmax_lse,
+                    const Tensor& seed_offset, const Tensor& out_grad, float dropout,
+                    const AttentionGradients<T>& gradients) {
+  const Heads<const T> result = packed_heads(host::in<T>(out), a.heads, a.value_dim);
+  const Heads<const T> flow = packed_heads(host::in<T>(out_grad), a.heads, a.value_dim);
+  const float* logs = host::in<float>(softmax_lse);
+  const int64_t* drawn = host::in<int64_t>(seed_offset);
+  host::launch(ctx, [=]() mutable {
+    a.dropout = drawn_dropout(dropout, drawn);
+    attention_backward(a, result, logs, flow, gradients);
+  });
+}
+
 }  // namespace adapter::kernels

@@ -35,19 +35,7 @@ void flashmask_attention(Context& ctx, const Tensor& q, const Tensor& k, const T
   const Shape lse = lse_shape(softmax_lse ? softmax_lse.shape : Shape{}, q.shape[0], q.shape[2], q.shape[1]);
   Attention<T> a = flashmask_problem<T>(q, k, v, startend_row_indices, causal, lse);
   a.dropout = draw_dropout(ctx, fixed_seed_offset, dropout, is_test, seed_offset);
-  ctx.resize(out, {q.shape[0], q.shape[1], a.heads, a.value_dim});
-  const Heads<T> result = packed_heads(host::out<T>(ctx, out), a.heads, a.value_dim);
-  float* logs = lse_of(ctx, softmax_lse, lse);
-  const int64_t rows = (q.shape[1] + 127) / 128 * 128, columns = (k.shape[1] + 127) / 128 * 128;
-  T* probabilities = nullptr;
-  if (softmax) {
-    ctx.resize(softmax, return_softmax ? Shape{q.shape[0], a.heads, rows, columns} : Shape{0});
-    probabilities = host::out<T>(ctx, softmax);
-  }
-  host::launch(ctx, [=] {
-    attention_forward(a, result, logs);
-    if (return_softmax && probabilities && logs) attention_probabilities(a, logs, rows, columns, probabilities);
-  });
+  flash_forward(ctx, a, q, k, lse, return_softmax, out, softmax, softmax_lse);
 }
 
 template <typename T>
@@ -57,14 +45,7 @@ void flashmask_attention_grad(Context& ctx, const Tensor& q, const Tensor& k, co
                               Output& q_grad, Output& k_grad, Output& v_grad) {
   Attention<T> a = flashmask_problem<T>(q, k, v, startend_row_indices, causal, softmax_lse.shape);
   const AttentionGradients<T> gradients = gradients_of<T>(ctx, q, k, v, q_grad, k_grad, v_grad);
-  const Heads<const T> result = packed_heads(host::in<T>(out), a.heads, a.value_dim);
-  const Heads<const T> flow = packed_heads(host::in<T>(out_grad), a.heads, a.value_dim);
-  const float* logs = host::in<float>(softmax_lse);
-  const int64_t* drawn = host::in<int64_t>(seed_offset);
-  host::launch(ctx, [=]() mutable {
-    a.dropout = drawn_dropout(dropout, drawn);
-    attention_backward(a, result, logs, flow, gradients);
-  });
+  flash_backward(ctx, a, out, softmax_lse, seed_offset, out_grad, dropout, gradients);
 }
 
 ADAPTER_FUSED_KERNEL("flashmask_attention", flashmask_attention, same, float, float16, bfloat16)

@@ -75,61 +75,54 @@ ADAPTER_WIDE_VECTORS void log_softmax_slope_row(const C* v, const C* d, C* dx, i
     dx[j] = static_cast<C>(static_cast<Sum>(d[j]) - static_cast<Sum>(exp_of(v[j])) * total);
 }
 
-template <typename T>
-void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
+// Calls row(n values of x, their results, n) for every slice of x along `axis`.
+template <typename T, typename Row>
+void along_axis(Context& ctx, const Tensor& x, int32_t axis, Output& out, Row row) {
   using C = Compute<T>;
-  using Sum = Accumulator<T>;
   ctx.resize(out, x.shape);
   T* r = host::out<T>(ctx, out);
   const T* a = host::in<T>(x);
   host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
-    map_slices<T, 1>(slices, {a}, r,
-                     [](const std::array<const C*, 1>& in, C* y, int64_t n) { softmax_row<Sum>(in[0], y, n); });
+    map_slices<T, 1>(slices, {a}, r, [=](const std::array<const C*, 1>& in, C* y, int64_t n) { row(in[0], y, n); });
   });
+}
+
+// The same for a gradient: row(n values of out, of out_grad, their results, n).
+template <typename T, typename Row>
+void slope_along_axis(Context& ctx, const Tensor& out, const Tensor& out_grad, int32_t axis, Output& x_grad, Row row) {
+  using C = Compute<T>;
+  ctx.resize(x_grad, out.shape);
+  T* r = host::out<T>(ctx, x_grad);
+  const T* y = host::in<T>(out);
+  const T* g = host::in<T>(out_grad);
+  host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
+    map_slices<T, 2>(slices, {y, g}, r,
+                     [=](const std::array<const C*, 2>& in, C* dx, int64_t n) { row(in[0], in[1], dx, n); });
+  });
+}
+
+template <typename T>
+void softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
+  along_axis<T>(ctx, x, axis, out, [](auto* v, auto* y, int64_t n) { softmax_row<Accumulator<T>>(v, y, n); });
 }
 
 // x_grad = out * (out_grad - sum(out * out_grad))
 template <typename T>
 void softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, int32_t axis, Output& x_grad) {
-  using C = Compute<T>;
-  using Sum = Accumulator<T>;
-  ctx.resize(x_grad, out.shape);
-  T* r = host::out<T>(ctx, x_grad);
-  const T* y = host::in<T>(out);
-  const T* g = host::in<T>(out_grad);
-  host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
-    map_slices<T, 2>(slices, {y, g}, r, [](const std::array<const C*, 2>& in, C* dx, int64_t n) {
-      softmax_slope_row<Sum>(in[0], in[1], dx, n);
-    });
-  });
+  slope_along_axis<T>(ctx, out, out_grad, axis, x_grad,
+                      [](auto* p, auto* d, auto* dx, int64_t n) { softmax_slope_row<Accumulator<T>>(p, d, dx, n); });
 }
 
 template <typename T>
 void log_softmax(Context& ctx, const Tensor& x, int32_t axis, Output& out) {
-  using C = Compute<T>;
-  using Sum = Accumulator<T>;
-  ctx.resize(out, x.shape);
-  T* r = host::out<T>(ctx, out);
-  const T* a = host::in<T>(x);
-  host::launch(ctx, [=, slices = AxisSlices(x.shape, axis)] {
-    map_slices<T, 1>(slices, {a}, r,
-                     [](const std::array<const C*, 1>& in, C* y, int64_t n) { log_softmax_row<Sum>(in[0], y, n); });
-  });
+  along_axis<T>(ctx, x, axis, out, [](auto* v, auto* y, int64_t n) { log_softmax_row<Accumulator<T>>(v, y, n); });
 }
 
 // x_grad = out_grad - exp(out) * sum(out_grad)
 template <typename T>
 void log_softmax_grad(Context& ctx, const Tensor& out, const Tensor& out_grad, int32_t axis, Output& x_grad) {
-  using C = Compute<T>;
-  using Sum = Accumulator<T>;
-  ctx.resize(x_grad, out.shape);
-  T* r = host::out<T>(ctx, x_grad);
-  const T* y = host::in<T>(out);
-  const T* g = host::in<T>(out_grad);
-  host::launch(ctx, [=, slices = AxisSlices(out.shape, axis)] {
-    map_slices<T, 2>(slices, {y, g}, r, [](const std::array<const C*, 2>& in, C* dx, int64_t n) {
-      log_softmax_slope_row<Sum>(in[0], in[1], dx, n);
-    });
+  slope_along_axis<T>(ctx, out, out_grad, axis, x_grad, [](auto* v, auto* d, auto* dx, int64_t n) {
+    log_softmax_slope_row<Accumulator<T>>(v, d, dx, n);
   });
 }
 

@@ -22,22 +22,33 @@ def _parameter(paddle: Any, tensor_: Any) -> Any:
     return paddle.base.framework.EagerParamBase.from_tensor(tensor_, trainable=True)
 
 
-def _adamw_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
-    parameter = _parameter(paddle, tensors[0])
-    optimizer = paddle.optimizer.AdamW(
-        learning_rate=a["learning_rate"],
-        beta1=a["beta1"],
-        beta2=a["beta2"],
-        epsilon=a["epsilon"],
-        weight_decay=a["weight_decay"],
-        parameters=[parameter],
-    )
-    for gradient in tensors[1:]:
+def _stepped(optimizer: Any, parameter: Any, gradients: Sequence[Any], state: Sequence[str]) -> list[Any]:
+    """One step for each gradient; gives the parameter, and what the optimizer keeps of it under these names."""
+    for gradient in gradients:
         parameter.grad = gradient
         optimizer.step()
-    state = optimizer.state_dict()
-    moments = [next(v for k, v in state.items() if k.endswith(f"_{name}_0")) for name in ("moment1", "moment2")]
-    return [parameter, *moments]
+    kept = optimizer.state_dict()
+    return [parameter, *(next(v for k, v in kept.items() if k.endswith(f"_{name}_0")) for name in state)]
+
+
+MOMENTS = ("moment1", "moment2")
+
+
+def _adam_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
+    parameter = _parameter(paddle, tensors[0])
+    betas = {"beta1": a["beta1"], "beta2": a["beta2"], "epsilon": a["epsilon"]}
+    optimizer = paddle.optimizer.Adam(a["learning_rate"], **betas, parameters=[parameter])
+    return _stepped(optimizer, parameter, tensors[1:], MOMENTS)
+
+
+def _adamw_of(paddle: Any, parameter: Any, a: Attributes, **extra: Any) -> Any:
+    betas = {"beta1": a["beta1"], "beta2": a["beta2"], "epsilon": a["epsilon"], "weight_decay": a["weight_decay"]}
+    return paddle.optimizer.AdamW(a["learning_rate"], **betas, parameters=[parameter], **extra)
+
+
+def _adamw_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
+    parameter = _parameter(paddle, tensors[0])
+    return _stepped(_adamw_of(paddle, parameter, a), parameter, tensors[1:], MOMENTS)
 
 
 def _adamw(x: list[Operand], a: Attributes) -> list[Operand]:
@@ -123,23 +134,6 @@ register(
         aliases=("paddle.optimizer.SGD",),
     )
 )
-
-
-def _adam_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
-    parameter = _parameter(paddle, tensors[0])
-    optimizer = paddle.optimizer.Adam(
-        learning_rate=a["learning_rate"],
-        beta1=a["beta1"],
-        beta2=a["beta2"],
-        epsilon=a["epsilon"],
-        parameters=[parameter],
-    )
-    for gradient in tensors[1:]:
-        parameter.grad = gradient
-        optimizer.step()
-    state = optimizer.state_dict()
-    moments = [next(v for k, v in state.items() if k.endswith(f"_{name}_0")) for name in ("moment1", "moment2")]
-    return [parameter, *moments]
 
 
 register(
@@ -250,11 +244,7 @@ def _momentum_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
         weight_decay=paddle.regularizer.L2Decay(a["decay"]) if a["decay"] else None,
         parameters=[parameter],
     )
-    for gradient in tensors[1:]:
-        parameter.grad = gradient
-        optimizer.step()
-    velocity = next(v for k, v in optimizer.state_dict().items() if k.endswith("_velocity_0"))
-    return [parameter, velocity]
+    return _stepped(optimizer, parameter, tensors[1:], ["velocity"])
 
 
 def _momentum(x: list[Operand], a: Attributes) -> list[Operand]:
@@ -305,21 +295,9 @@ register(
 
 def _master_call(paddle: Any, tensors: Sequence[Any], a: Attributes) -> Any:
     parameter = _parameter(paddle, tensors[0])
-    optimizer = paddle.optimizer.AdamW(
-        learning_rate=a["learning_rate"],
-        beta1=a["beta1"],
-        beta2=a["beta2"],
-        epsilon=a["epsilon"],
-        weight_decay=a["weight_decay"],
-        parameters=[parameter],
-        multi_precision=True,
-    )
-    for gradient in tensors[1:]:
-        parameter.grad = gradient
-        optimizer.step()
-    state = optimizer.state_dict()
-    moments = [next(v for k, v in state.items() if k.endswith(f"_{name}_0")) for name in ("moment1", "moment2")]
-    return [parameter, *moments, *state["master_weights"].values()]
+    optimizer = _adamw_of(paddle, parameter, a, multi_precision=True)
+    results = _stepped(optimizer, parameter, tensors[1:], MOMENTS)
+    return [*results, *optimizer.state_dict()["master_weights"].values()]
 
 
 def _with_master(x: list[Operand], a: Attributes) -> list[Operand]:
