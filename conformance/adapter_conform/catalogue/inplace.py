@@ -55,9 +55,7 @@ _in_place("multiply", Kind.ELEMENTWISE, lambda x, y: x * y, ("float32", "int64")
 _in_place("divide", Kind.ELEMENTWISE, lambda x, y: x / y, second="nonzero")
 
 
-def _alone_in_place(
-    name: str, kind: Kind, oracle: Callable[[Any], Any], regime: str = "normal", **extra: Any
-) -> None:
+def _alone_in_place(name: str, kind: Kind, oracle: Callable[[Any], Any], regime: str = "normal", **extra: Any) -> None:
     """``x.<name>_()``"""
     register(
         OperatorSpec(

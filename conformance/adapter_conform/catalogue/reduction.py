@@ -184,8 +184,8 @@ _reducer("all", _all, None, ("integers",), Kind.EXACT, dtypes=("bool",), offered
 def _along_axis(
     regimes: Sequence[str], probes: bool = False, proving: bool = False, **attributes: Any
 ) -> dict[str, Any]:
-    """Strategy and corners for operators along one axis. With ``proving``, an axis of length 1 is drawn in small tensors
-    alone: there the only right result is zero."""
+    """Strategy and corners for operators along one axis. With ``proving``, an axis of length 1 is drawn in small
+    tensors alone: there the only right result is zero."""
 
     def corners(dtype: str) -> list[Description]:
         found = []
