@@ -45,6 +45,7 @@ __all__ = [
     "argselect",
     "cos",
     "dot",
+    "either",
     "erf",
     "exp",
     "function",
@@ -337,6 +338,12 @@ def power(x: Tracked, exponent: Tracked | float) -> Tracked:
         logs = np.where(x.value > 0, np.log(np.where(x.value > 0, x.value, 1.0)), 0.0)
         by_exponent = None if other.error is None else _times(np.abs(value * logs), other.error)
     return x.rounded(value, by_base, by_exponent, weight=2 * _ulps("pow") + 1)
+
+
+def either(*ways: Tracked) -> Tracked:
+    """One number by several formulas, any of which a kernel may take: it may be off by what the worst of them errs."""
+    errors = [way.error for way in ways if way.error is not None]
+    return Tracked(ways[0].value, ways[0].arithmetic, np.maximum.reduce(errors) if errors else None)
 
 
 def magnitude(x: Operand) -> Operand:

@@ -157,20 +157,25 @@ register(
 
 def _gelu(x: list[Operand], a: Attributes) -> list[Operand]:
     if a["approximate"]:
-        return [x[0] * 0.5 * (1.0 + b.tanh(_gelu_argument(x[0])))]
+        u = _gelu_argument(x[0])
+        return [b.either(x[0] * 0.5 * (1.0 + b.tanh(u)), x[0] * sigmoid(2.0 * u))]
     return [x[0] * 0.5 * (1.0 + b.erf(x[0] * math.sqrt(0.5)))]
 
 
 def _gelu_argument(x: Tracked) -> Tracked:
+    """u of (1 + tanh(u)) / 2, which is the logistic function of 2u: kernels go either way, and neither is wrong."""
     return (x + 0.044715 * (x * x * x)) * math.sqrt(2 / math.pi)
 
 
 def _gelu_gradient(x: list[Operand], out: list[Operand], d: list[Operand], a: Attributes) -> list[Operand]:
     v = x[0]
     if a["approximate"]:
-        t = b.tanh(_gelu_argument(v))
+        u = _gelu_argument(v)
+        t, s = b.tanh(u), sigmoid(2.0 * u)
         inner = (1.0 + 3 * 0.044715 * (v * v)) * math.sqrt(2 / math.pi)
-        return [d[0] * (0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * inner)]
+        by_tanh = 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * inner
+        by_logistic = s * (1.0 + v * sigmoid(-2.0 * u) * (2.0 * inner))
+        return [d[0] * b.either(by_tanh, by_logistic)]
     density = b.exp(v * v * -0.5) * (1 / math.sqrt(2 * math.pi))
     return [d[0] * (0.5 * (1.0 + b.erf(v * math.sqrt(0.5))) + v * density)]
 
