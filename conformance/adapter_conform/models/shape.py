@@ -1,15 +1,15 @@
-"""The size of a workload model, apart from any framework."""
+"""The sizes of decoders, apart from any framework."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LlamaShape"]
+__all__ = ["Decoder", "LlamaShape"]
 
 
 @dataclass(frozen=True)
-class LlamaShape:
-    """A LLaMA with grouped-query attention. The defaults give 434,816 parameters."""
+class Decoder:
+    """RMS norms, rotary embeddings of halves, grouped-query attention, SwiGLU. The defaults give 434,816 parameters."""
 
     vocabulary: int = 256
     hidden: int = 128
@@ -21,8 +21,6 @@ class LlamaShape:
     """Longest sequence; the rotary tables have this many rows."""
     norm_epsilon: float = 1e-6
     rope_theta: float = 10000.0
-    fused: bool = False
-    """Whether the model calls fused operators: the same function by other kernels."""
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.heads % self.key_value_heads:
@@ -34,6 +32,14 @@ class LlamaShape:
     @property
     def head_size(self) -> int:
         return self.hidden // self.heads
+
+
+@dataclass(frozen=True)
+class LlamaShape(Decoder):
+    """A LLaMA that is trained."""
+
+    fused: bool = False
+    """Whether the model calls fused operators: the same function by other kernels."""
 
     @property
     def matmuls(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from adapter_conform.models.shape import LlamaShape
+from adapter_conform.models.shape import Decoder
 
 __all__ = ["Weights", "gpt_layout", "llama_weights", "paddle_layout", "read_weights", "write_weights"]
 
@@ -22,7 +22,7 @@ _SPREAD = 0.02
 """Standard deviation of the matrices."""
 
 
-def llama_weights(shape: LlamaShape, seed: int) -> Weights:
+def llama_weights(shape: Decoder, seed: int) -> Weights:
     """Weights for a LLaMA with an untied head: matrices normal with deviation 0.02, norms one."""
     draw = np.random.RandomState(seed)  # its streams are frozen, those of numpy.random.Generator are not
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapter_conform.models.shape import LlamaShape
+from adapter_conform.models.shape import Decoder
 from adapter_conform.models.weights import Weights, llama_weights
 
 __all__ = ["DecoderShape", "drawn_weights", "require_weights"]
@@ -20,29 +20,17 @@ _BIAS_SPREAD = 0.02
 
 
 @dataclass(frozen=True)
-class DecoderShape:
-    """RMS norms, rotary embeddings of halves, grouped-query attention, SwiGLU. The defaults make a small proxy."""
+class DecoderShape(Decoder):
+    """A decoder that is served, prompt and answer together within its positions. The defaults make a small proxy."""
 
     vocabulary: int = 288
-    hidden: int = 128
-    intermediate: int = 352
-    layers: int = 2
-    heads: int = 4
-    key_value_heads: int = 2
     positions: int = 512
-    """Longest sequence, prompt and answer together."""
-    norm_epsilon: float = 1e-6
-    rope_theta: float = 10000.0
     qkv_bias: bool = False
 
     def __post_init__(self) -> None:
-        LlamaShape(hidden=self.hidden, heads=self.heads, key_value_heads=self.key_value_heads)
+        super().__post_init__()
         if self.head_size % 2:
             raise ValueError(f"heads of {self.head_size} numbers cannot be rotated in pairs")
-
-    @property
-    def head_size(self) -> int:
-        return self.hidden // self.heads
 
     @property
     def qkv_width(self) -> int:
@@ -92,17 +80,7 @@ class DecoderShape:
 
 def drawn_weights(shape: DecoderShape, seed: int) -> Weights:
     """Weights drawn by :func:`models.weights.llama_weights`, and biases where the shape has them."""
-    weights = llama_weights(
-        LlamaShape(
-            vocabulary=shape.vocabulary,
-            hidden=shape.hidden,
-            intermediate=shape.intermediate,
-            layers=shape.layers,
-            heads=shape.heads,
-            key_value_heads=shape.key_value_heads,
-        ),
-        seed,
-    )
+    weights = llama_weights(shape, seed)
     if shape.qkv_bias:
         draw = np.random.RandomState(seed + 1)
         for name, size in _expected(shape).items():
