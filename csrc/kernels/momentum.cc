@@ -29,7 +29,8 @@ void momentum_range(const MomentumState<T, V>& s, const MomentumRates<Compute<T>
   using C = Compute<T>;
   for (int64_t i = begin; i < end; ++i) {
     const C p = s.master ? s.master[i] : static_cast<C>(s.param[i]);
-    const C g = static_cast<C>(s.grad[i]) * k.rescale + k.decay * p;
+    C g = static_cast<C>(s.grad[i]) * k.rescale;
+    if (k.decay != 0) g += k.decay * p;  // an infinite parameter that does not decay leaves its gradient alone
     const C v = static_cast<C>(s.velocity[i]) * k.mu + g;
     const C stepped = p - rate * (k.nesterov ? g + v * k.mu : v);
     s.velocity_out[i] = v;

@@ -115,6 +115,9 @@ register(
             _layer((7,), 128, 128, "relu", tx=True, ty=True, probe=True),
             _layer((2, 16), 128, 352),
         ],
+        left_out={
+            "wide_range": "arguments of 2^80 overflow when gelu's formula squares them, in the libraries of GPUs too"
+        },
         dtypes=(),
         offered=ALL,
         aliases=("paddle.incubate.nn.functional.fused_linear", "paddle.incubate.nn.functional.fused_matmul_bias"),
