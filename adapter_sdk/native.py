@@ -70,7 +70,7 @@ class Interface:
     slots: Mapping[str, int]
     """Slot of this release's ``C_DeviceInterface`` -> address of the function; 0 where the plugin leaves it empty."""
     queries_take_card: bool
-    """``get_compute_capability`` and the versions take ``(C_Device, size_t*)``; before Paddle 3.1 ``(size_t*)`` alone."""
+    """Versions and ``get_compute_capability`` take ``(C_Device, size_t*)``; before Paddle 3.1 ``(size_t*)`` alone."""
 
 
 class PluginLibrary:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from adapter_conform.cases import Case
 from adapter_conform.runtime import CHECKS
@@ -16,12 +17,13 @@ from adapter_conform.suites.runtime import SUITE
 from adapter_faults import all_faults
 
 
-def judge(session: Session, check_id: str) -> dict[str, str]:
+def judge(session: Session, check_id: str) -> dict[str, Any]:
     check = CHECKS[check_id]
     dtype = "float32" if "float32" in check.dtypes else check.dtypes[0]
     payload = {"check": check_id, "repetitions": check.repeat[0], "seed": 1}
     outcome = SUITE.run(Case("x", "runtime", check.group, dtype, payload), session)
-    return {"check": check_id, "state": outcome.state.value, "message": outcome.message}
+    told = outcome.details.get("notices", [])
+    return {"check": check_id, "state": outcome.state.value, "message": outcome.message, "notices": told}
 
 
 def main(plugin: str) -> None:
