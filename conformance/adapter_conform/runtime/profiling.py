@@ -86,7 +86,9 @@ def _traced(bench: Bench) -> tuple[list[str], list[_Event], tuple[float, float]]
     bench.synchronize()
     target = paddle.profiler.ProfilerTarget
     taken = paddle.profiler.Profiler(
-        targets=[target.CPU, target.CUSTOM_DEVICE], custom_device_types=[bench.device_type], timer_only=False
+        targets=[target.CPU, target.CUSTOM_DEVICE],
+        custom_device_types=[bench.device_type],
+        on_trace_ready=lambda _profiler: None,  # by default it writes into the working directory
     )
     begun = time.time_ns() / 1e3
     with bench.computing(_ADD, at_least=bench.repetitions), bench.computing(_MULTIPLY, at_least=bench.repetitions):
