@@ -1,7 +1,7 @@
 """Breaks promises of a runtime on purpose and prints, as JSON, how the runtime suite's checks end.
 
-``python runtime_faults.py PLUGIN [FAULT...]`` opens the plugin once and plants the runtime's faults of the selftest one after the
-other; without any, the same checks must pass.
+``python runtime_faults.py PLUGIN [FAULT...]`` opens the plugin once and plants the runtime's faults of the selftest, or
+those named, one after the other; without any, the same checks must pass.
 """
 
 from __future__ import annotations
