@@ -57,6 +57,9 @@ def promise_rows(records: Sequence[Record]) -> list[PromiseRow]:
         for name in record.details.get("covers", ()):
             covering[name].append((record.id, record.state))
     slots = _slots(runtime)
+    for name in SLOTS:
+        if slots and not slots.get(name, False):
+            covering[name] = []  # of what is not there nothing was shown
     rows = [
         PromiseRow(name, True, tuple(covering[name]), _remark(name, bool(covering[name]), slots))
         for name in dict.fromkeys((*SLOTS, *slots))
