@@ -20,7 +20,6 @@ _POOL = (
     "device_init_alloc_size",
     "device_realloc_size",
 )
-_OPTIONAL = {"device_min_chunk_size", *_POOL}
 _BY_FEATURE = {"profiler_": "profiler", "xccl_": "collectives"}
 
 
@@ -33,7 +32,7 @@ def interface(bench: Bench) -> None:
     callbacks = bench.callbacks()
     filled, empty = set(callbacks.filled), set(callbacks.empty)
     bench.notes["slots"] = {"filled": sorted(filled), "empty": sorted(empty)}
-    optional = {name for name in empty if name in _OPTIONAL or _feature_of(name) is not None}
+    optional = {name for name in empty if name in _POOL or _feature_of(name) is not None}
     missing = sorted((empty - optional) & set(SLOTS))
     bench.demand(not missing, f"Paddle was given nothing for {', '.join(missing)}")
     for start, feature in _BY_FEATURE.items():

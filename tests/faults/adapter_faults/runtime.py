@@ -198,7 +198,8 @@ def secretly_synchronous(session: Session) -> Iterator[None]:
 @_at("streams/callbacks")
 def callbacks_out_of_order(session: Session) -> Iterator[None]:
     """Of two callbacks on a stream the second comes first."""
-    real, held = Callbacks.add_callback, []
+    real = Callbacks.add_callback
+    held: list[tuple[Any, ...]] = []
 
     def swapped(self: Callbacks, *call: Any) -> None:
         held.append(call)
@@ -285,8 +286,8 @@ def stream_copies_are_short(session: Session) -> Iterator[None]:
 @_at("copies/in_flight")
 def stream_copies_are_not_awaited(session: Session) -> Iterator[None]:
     """To wait for a stream does not wait for the copies on it: they are made when the stream is destroyed."""
-    real, late = Callbacks.copy_async, []
-    destroy = Callbacks.destroy_stream
+    real, destroy = Callbacks.copy_async, Callbacks.destroy_stream
+    late: list[tuple[Any, ...]] = []
 
     def later(self: Callbacks, *call: Any) -> None:
         late.append(call)
@@ -361,7 +362,12 @@ def profile_loses_a_kernel(session: Session) -> Iterator[None]:
 @_at("framework/profiler")
 def profile_without_durations(session: Session) -> Iterator[None]:
     """Every kernel in the profile took no time at all."""
-    with _altered_trace(session, lambda kernels: [event.update(dur=0.0) for event in kernels] and None):
+
+    def shrink(kernels: list[dict[str, Any]]) -> None:
+        for event in kernels:
+            event["dur"] = 0.0
+
+    with _altered_trace(session, shrink):
         yield
 
 
@@ -380,5 +386,10 @@ def profile_of_another_clock(session: Session) -> Iterator[None]:
 @_at("framework/profiler")
 def profile_under_wrong_names(session: Session) -> Iterator[None]:
     """Every kernel is called "kernel" in the profile."""
-    with _altered_trace(session, lambda kernels: [event.update(name="kernel[1 us]") for event in kernels] and None):
+
+    def rename(kernels: list[dict[str, Any]]) -> None:
+        for event in kernels:
+            event["name"] = "kernel[1 us]"
+
+    with _altered_trace(session, rename):
         yield
