@@ -22,15 +22,18 @@ __all__ = [
     "SYMBOL",
     "CollectiveRowStruct",
     "CollectivesTableStruct",
+    "InterfaceTableStruct",
     "KernelCallStruct",
     "KernelRowStruct",
     "PeakStruct",
     "PluginTableStruct",
+    "SlotRowStruct",
     "TensorViewStruct",
 ]
 
 SYMBOL = "adapter_sdk_plugin_table"
 COLLECTIVES_SYMBOL = "adapter_sdk_collectives_table"
+INTERFACE_SYMBOL = "adapter_sdk_interface_table"
 DTYPE_NAMES = {code: name for name, code in DTYPE_CODES.items()}
 FEATURES = {"async_streams": 1, "host_unreadable": 2, "collectives": 4, "profiler": 8}
 KERNEL_FUSED, KERNEL_OTHER_PADDLE = 1, 2
@@ -142,4 +145,21 @@ class CollectivesTableStruct(c.Structure):
         ("n_rows", c.c_size_t),
         ("rows", c.POINTER(CollectiveRowStruct)),
         ("set_interposer", c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)),
+    )
+
+
+class SlotRowStruct(c.Structure):
+    """AdapterSlotRow."""
+
+    _fields_ = (("struct_size", c.c_uint32), ("name", c.c_char_p), ("function", c.c_void_p))
+
+
+class InterfaceTableStruct(c.Structure):
+    """AdapterInterfaceTable."""
+
+    _fields_ = (
+        ("struct_size", c.c_uint32),
+        ("queries_take_card", c.c_int32),
+        ("n_rows", c.c_size_t),
+        ("rows", c.POINTER(SlotRowStruct)),
     )

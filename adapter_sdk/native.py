@@ -27,7 +27,7 @@ from adapter_sdk.records import (
     Waiver,
 )
 
-__all__ = ["CopyKind", "KernelRow", "NativePlugin", "PluginLibrary", "Registration"]
+__all__ = ["CopyKind", "Interface", "KernelRow", "NativePlugin", "PluginLibrary", "Registration"]
 
 Registration = Literal["not_mounted", "registered", "refused"]
 """What became of a kernel, or of the whole library, when Paddle loaded it."""
@@ -61,6 +61,16 @@ class KernelRow(KernelDescription):
     """Why registration was refused: operator, expected and given signature."""
     for_other_paddle: bool = False
     """Refused, but it is what another supported release of Paddle wants; a refused kernel without this fits none."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What Paddle was given when it loaded a library."""
+
+    slots: Mapping[str, int]
+    """Slot of this release's ``C_DeviceInterface`` -> address of the function; 0 where the plugin leaves it empty."""
+    queries_take_card: bool
+    """Versions and ``get_compute_capability`` take ``(C_Device, size_t*)``; before Paddle 3.1 ``(size_t*)`` alone."""
 
 
 class PluginLibrary:
@@ -149,6 +159,16 @@ class PluginLibrary:
             return {}
         rows = (table.rows[index] for index in range(table.n_rows))
         return {_decoded(row.operation): int(row.calls) for row in rows}
+
+    def interface(self) -> Interface:
+        """The callbacks that Paddle was given. Without slots before the mount, and for a library built with an SDK that
+        did not export them yet."""
+        try:
+            table = _table.InterfaceTableStruct.in_dll(self._handle, _table.INTERFACE_SYMBOL)
+        except ValueError:  # it exports no such symbol
+            return Interface({}, queries_take_card=True)
+        rows = (table.rows[index] for index in range(table.n_rows))
+        return Interface({_decoded(row.name): row.function or 0 for row in rows}, bool(table.queries_take_card))
 
     def mount_state(self) -> Registration:
         """Whether Paddle has loaded the library, and whether the library agreed to serve it."""

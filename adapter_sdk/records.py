@@ -213,7 +213,7 @@ class StreamDescription:
     asynchronous: bool
     """Kernels may still run after the call that launched them has returned."""
     profiled: bool = False
-    """Device activity shows up in Paddle's profiler."""
+    """Device activity shows up in Paddle's profiler: the SDK times it by callbacks on the streams."""
     functions: StreamFunctions | None = None
     """For a plugin written in Python; None where all work is done when a call returns. Since contract 1.1."""
 

@@ -7,6 +7,7 @@
 
 #include "abi/paddle_api.h"
 #include "abi/paddle_exception.h"
+#include "abi/profiler.h"
 #include "abi/runtime.h"
 #include "abi/stream_read.h"
 #include "abi/tools.h"
@@ -158,6 +159,14 @@ namespace detail {
 
 std::atomic<bool> tools_active{false};
 
+namespace {
+
+std::string name_of(const Kernel& kernel) {
+  return std::string(kernel.row.operator_name) + "/" + adapter::name_of(static_cast<DType>(kernel.row.dtype));
+}
+
+}  // namespace
+
 void run_call(const CallFrame& frame, Body body, Collect collect, void* arguments) {
   Kernel& kernel = *frame.kernel;
   uint64_t& calls = frame.is_static ? kernel.row.static_calls : kernel.row.eager_calls;
@@ -172,6 +181,8 @@ void run_call(const CallFrame& frame, Body body, Collect collect, void* argument
   if (abi::interpose(ADAPTER_PHASE_BEFORE, frame, ctx, tensors)) {
     for (const Output* output : tensors.outputs) require_allocated(*output);  // as body() does after a kernel
   } else {
+    abi::RuntimeSpan span("launch_kernel");
+    if (span.active()) span.watch({name_of(kernel), abi::TraceKind::kernel, ctx.card(), ctx.stream()});
     body(ctx, arguments);
   }
   abi::interpose(ADAPTER_PHASE_AFTER, frame, ctx, tensors);
@@ -205,7 +216,7 @@ void rethrow_to_paddle(const Kernel& kernel) {
   } catch (...) {
   }
   const std::string message = std::string(plugin_info().name) + ": kernel " + kernel.row.operator_name + " (" +
-                              name_of(static_cast<DType>(kernel.row.dtype)) + "): " + what;
+                              adapter::name_of(static_cast<DType>(kernel.row.dtype)) + "): " + what;
   abi::set_last_error(message);
   abi::throw_to_paddle(code, message);
 }

@@ -4,9 +4,11 @@
 #include <string>
 
 #include "abi/collectives.h"
+#include "abi/interface_table.h"
 #include "abi/layouts.h"
 #include "abi/paddle_api.h"
 #include "abi/paddle_version.h"
+#include "abi/profiler.h"
 #include "abi/registration.h"
 #include "abi/runtime.h"
 #include "abi/signatures.h"
@@ -43,6 +45,8 @@ std::string mount_into(PD_RuntimeParams* params) {
     return "the device reports no card; see that its driver is loaded and that a card is free to use";
   fill_runtime(params->interface, *layout);
   fill_collectives(params->interface, *layout);
+  fill_profiler(params->interface, *layout);
+  announce_interface(*params->interface, *layout);
   params->version = {0, 1, 1};  // Paddle's CUSTOM_RUNTIME version macros, the same in every release
   params->sub_device_type = plugin_info().sub_device_type;
   const RegistrationCounts counts = register_kernels(*version);

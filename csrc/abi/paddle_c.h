@@ -65,6 +65,7 @@ typedef struct C_Device_st {
 }* C_Device;
 typedef void* C_Stream;
 typedef void* C_Event;
+typedef void* C_Profiler;
 typedef void (*C_Callback)(C_Device, C_Stream, void*, PD_Status*);
 
 /* Prefix of C_DeviceInterface. A slot that is not set stays NULL and Paddle treats it as absent. */

@@ -1,10 +1,14 @@
 #include "abi/runtime.h"
 
+#include <cstring>
 #include <map>
 #include <mutex>
+#include <type_traits>
 
 #include "abi/paddle_exception.h"
+#include "abi/profiler.h"
 #include "adapter_sdk/device.h"
+#include "adapter_sdk/kernel.h"
 
 namespace adapter::abi {
 namespace {
@@ -30,9 +34,13 @@ PD_Status guarded(Work&& work) {
 // For copies and synchronisation, where errors of earlier asynchronous work surface: of a bare status Paddle reports
 // only its number, so the error travels as the exception that Paddle turns into a Python one.
 template <typename Work>
-PD_Status raising(Work&& work) {
+PD_Status raising(const char* slot, Work&& work) {
+  RuntimeSpan span(slot);
   try {
-    work();
+    if constexpr (std::is_invocable_v<Work, RuntimeSpan&>)
+      work(span);
+    else
+      work();
     return PD_SUCCESS;
   } catch (const Error& error) {
     set_last_error(error.what());
@@ -46,6 +54,18 @@ PD_Status raising(Work&& work) {
 int card_of(C_Device device) { return device->id; }
 
 StreamHandle stream_of(int card, C_Stream stream) { return stream ? stream : default_stream(card); }
+
+// For copies that are given to a stream.
+template <typename Work>
+PD_Status on_stream(const char* slot, C_Device device, C_Stream stream, size_t bytes, Work&& work) {
+  return raising(slot, [&](RuntimeSpan& span) {
+    if (bytes == 0) return;
+    const int card = card_of(device);
+    const StreamHandle on = stream_of(card, stream);
+    if (span.active()) span.watch({slot, TraceKind::copy, card, on, bytes});
+    work(card, on);
+  });
+}
 
 // ---- device
 PD_Status nothing() { return PD_SUCCESS; }
@@ -64,7 +84,7 @@ PD_Status get_device(C_Device d) {
   return PD_SUCCESS;
 }
 PD_Status synchronize_device(C_Device d) {
-  return raising([&] { plugin_device().synchronize(card_of(d)); });
+  return raising("synchronize_device", [&] { plugin_device().synchronize(card_of(d)); });
 }
 PD_Status get_device_count(size_t* count) {
   return guarded([&] { *count = static_cast<size_t>(plugin_device().card_count()); });
@@ -102,7 +122,8 @@ PD_Status stream_add_callback(C_Device d, C_Stream stream, C_Callback callback, 
   });
 }
 PD_Status synchronize_stream(C_Device d, C_Stream stream) {
-  return raising([&] { plugin_device().synchronize_stream(card_of(d), stream_of(card_of(d), stream)); });
+  return raising("synchronize_stream",
+                 [&] { plugin_device().synchronize_stream(card_of(d), stream_of(card_of(d), stream)); });
 }
 PD_Status create_event(C_Device d, C_Event* event) {
   return guarded([&] { *event = plugin_device().create_event(card_of(d)); });
@@ -111,7 +132,8 @@ PD_Status destroy_event(C_Device d, C_Event event) {
   return guarded([&] { plugin_device().destroy_event(card_of(d), event); });
 }
 PD_Status record_event(C_Device d, C_Stream stream, C_Event event) {
-  return raising([&] { plugin_device().record_event(card_of(d), stream_of(card_of(d), stream), event); });
+  return raising("record_event",
+                 [&] { plugin_device().record_event(card_of(d), stream_of(card_of(d), stream), event); });
 }
 PD_Status query_event(C_Device d, C_Event event) {
   bool done = false;
@@ -119,10 +141,11 @@ PD_Status query_event(C_Device d, C_Event event) {
   return status == PD_SUCCESS && done ? PD_SUCCESS : PD_FAILED;
 }
 PD_Status synchronize_event(C_Device d, C_Event event) {
-  return raising([&] { plugin_device().synchronize_event(card_of(d), event); });
+  return raising("synchronize_event", [&] { plugin_device().synchronize_event(card_of(d), event); });
 }
 PD_Status stream_wait_event(C_Device d, C_Stream stream, C_Event event) {
-  return raising([&] { plugin_device().wait_event(card_of(d), stream_of(card_of(d), stream), event); });
+  return raising("stream_wait_event",
+                 [&] { plugin_device().wait_event(card_of(d), stream_of(card_of(d), stream), event); });
 }
 
 // ---- memory
@@ -142,7 +165,7 @@ PD_Status deallocate(C_Device d, void* address, size_t bytes) {
   return guarded([&] { plugin_device().deallocate(card_of(d), address, bytes ? bytes : 1); });
 }
 PD_Status memory_set(C_Device d, void* address, unsigned char value, size_t bytes) {
-  return raising([&] {
+  return raising("device_memory_set", [&] {
     if (bytes) plugin_device().fill(card_of(d), address, value, bytes);
   });
 }
@@ -155,29 +178,31 @@ PD_Status host_allocate(C_Device d, void** address, size_t bytes) {
 PD_Status host_deallocate(C_Device d, void* address, size_t bytes) {
   return guarded([&] { plugin_device().deallocate_host(card_of(d), address, bytes); });
 }
+// By CopyKind.
+constexpr const char* kCopies[] = {"memory_copy_h2d", "memory_copy_d2h", "memory_copy_d2d"};
+constexpr const char* kAsyncCopies[] = {"async_memory_copy_h2d", "async_memory_copy_d2h", "async_memory_copy_d2d"};
+
 template <CopyKind kind>
 PD_Status copy(C_Device d, void* dst, const void* src, size_t bytes) {
-  return raising([&] {
+  return raising(kCopies[static_cast<int>(kind)], [&] {
     if (bytes) plugin_device().copy(card_of(d), kind, dst, src, bytes);
   });
 }
 template <CopyKind kind>
 PD_Status copy_async(C_Device d, C_Stream stream, void* dst, const void* src, size_t bytes) {
-  return raising([&] {
-    if (bytes) plugin_device().copy_async(card_of(d), stream_of(card_of(d), stream), kind, dst, src, bytes);
-  });
+  const char* const slot = kAsyncCopies[static_cast<int>(kind)];
+  return on_stream(slot, d, stream, bytes,
+                   [&](int card, StreamHandle on) { plugin_device().copy_async(card, on, kind, dst, src, bytes); });
 }
 PD_Status copy_peer(C_Device dst_card, C_Device src_card, void* dst, const void* src, size_t bytes) {
-  return raising([&] {
+  return raising("memory_copy_p2p", [&] {
     if (bytes) plugin_device().copy_peer(card_of(dst_card), card_of(src_card), dst, src, bytes);
   });
 }
 PD_Status copy_peer_async(C_Device dst_card, C_Device src_card, C_Stream stream, void* dst, const void* src,
                           size_t bytes) {
-  return raising([&] {
-    if (!bytes) return;
-    const int card = card_of(dst_card);
-    plugin_device().copy_peer_async(card, card_of(src_card), stream_of(card, stream), dst, src, bytes);
+  return on_stream("async_memory_copy_p2p", dst_card, stream, bytes, [&](int card, StreamHandle on) {
+    plugin_device().copy_peer_async(card, card_of(src_card), on, dst, src, bytes);
   });
 }
 PD_Status memory_stats(C_Device d, size_t* total, size_t* free) {
@@ -201,9 +226,16 @@ template <size_t (Device::*Query)(int)>
 PD_Status query_without_device(size_t* value) {
   return guarded([&] { *value = (plugin_device().*Query)(0); });
 }
+bool multiplies(DType dtype) {
+  for (const Kernel* kernel : kernel_table())
+    if (kernel->row.registration == ADAPTER_REGISTERED && kernel->row.dtype == static_cast<int32_t>(dtype) &&
+        std::strcmp(kernel->row.operator_name, "matmul") == 0)
+      return true;
+  return false;
+}
 template <DType dtype>
 PD_Status supports(C_Device, bool* answer) {
-  return guarded([&] { *answer = plugin_device().supports(dtype); });
+  return guarded([&] { *answer = plugin_device().supports(dtype) || multiplies(dtype); });
 }
 
 template <typename Function>

@@ -9,8 +9,9 @@ namespace {
 std::atomic<uint32_t> checks{0};
 std::atomic<AdapterInterposer> interposer_function{nullptr};
 std::atomic<void*> interposer_user{nullptr};
+std::atomic<bool> tracing{false};
 
-void update() { detail::tools_active = checks != 0 || interposer_function != nullptr; }
+void update() { detail::tools_active = checks != 0 || interposer_function != nullptr || tracing; }
 
 AdapterTensorView view_of(const Tensor& tensor) {
   AdapterTensorView view{};
@@ -33,6 +34,11 @@ uint32_t active_checks() { return checks.load(std::memory_order_relaxed); }
 void set_interposer(AdapterInterposer interposer, void* user) {
   interposer_user = user;
   interposer_function = interposer;
+  update();
+}
+
+void set_profiling(bool on) {
+  tracing = on;
   update();
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +38,7 @@ def test_plans() -> None:
     whole = parallel.SUITE.plan(_request("standard"))
     assert {case.operator for case in whole} == set(STRATEGIES)
     assert {case.dtype for case in whole} == {"float32", "bfloat16"}
-    assert len(endurance.SUITE.plan(_request("standard"))) == 10
+    assert len(endurance.SUITE.plan(_request("standard"))) == 12
     assert not endurance.SUITE.plan(_request("smoke"))
     for suite in (parallel.SUITE, endurance.SUITE):
         assert not suite.plan(_request("standard", None)), "a plugin without collectives"
@@ -119,3 +120,17 @@ def test_ranks_in_trouble(answers: dict[int, dict[str, Any]], state: State) -> N
     outcome = trouble(answers, 2, 1.0)
     assert outcome is not None
     assert outcome.state is state
+
+
+@pytest.mark.parametrize(
+    ("again", "passed"),
+    [
+        ([4.0 * (1 + 1e-7), 3.5, 3.0], True),
+        ([4.0, 3.5 * 1.01, 3.0], False),
+        ([4.0, math.nan, 3.0], False),
+        ([], False),
+    ],
+)
+def test_a_spike_after_a_restart_is_seen(again: list[float], passed: bool) -> None:
+    gate = endurance.spike_gate({0: LOSSES}, {0: again}, 2)
+    assert gate.passed is passed, gate.note

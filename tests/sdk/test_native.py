@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -271,12 +271,28 @@ def test_numbers_are_the_headers() -> None:
     assert f'"{table.SYMBOL}"' in header
 
 
-def test_the_collectives_table_is_laid_out_as_the_compiler_does(tmp_path: Path) -> None:
-    header = HEADER.with_name("collectives_table.h")
-    structs = {
-        "AdapterCollectiveRow": table.CollectiveRowStruct,
-        "AdapterCollectivesTable": table.CollectivesTableStruct,
-    }
+@pytest.mark.parametrize(
+    ("file", "symbol", "structs"),
+    [
+        (
+            "collectives_table.h",
+            table.COLLECTIVES_SYMBOL,
+            {
+                "AdapterCollectiveRow": table.CollectiveRowStruct,
+                "AdapterCollectivesTable": table.CollectivesTableStruct,
+            },
+        ),
+        (
+            "interface_table.h",
+            table.INTERFACE_SYMBOL,
+            {"AdapterSlotRow": table.SlotRowStruct, "AdapterInterfaceTable": table.InterfaceTableStruct},
+        ),
+    ],
+)
+def test_further_tables_are_laid_out_as_the_compiler_does(
+    tmp_path: Path, file: str, symbol: str, structs: dict[str, Any]
+) -> None:
+    header = HEADER.with_name(file)
     lines, ours = [], {}
     for name, struct in structs.items():
         for field, *_ in struct._fields_:
@@ -287,4 +303,4 @@ def test_the_collectives_table_is_laid_out_as_the_compiler_does(tmp_path: Path) 
     subprocess.run(["gcc", f"-I{adapter_sdk.include_dir()}", str(source), "-o", str(program)], check=True)
     printed = subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout
     assert {name: int(size) for name, size in (line.split() for line in printed.splitlines())} == ours
-    assert f'"{table.COLLECTIVES_SYMBOL}"' in header.read_text()
+    assert f'"{symbol}"' in header.read_text()

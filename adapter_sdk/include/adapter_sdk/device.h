@@ -69,6 +69,8 @@ class Device {
   virtual void destroy_stream(int card, StreamHandle stream) = 0;  // finishes pending work first
   virtual bool stream_done(int card, StreamHandle stream) = 0;
   virtual void synchronize_stream(int card, StreamHandle stream) = 0;  // throws an error of earlier work on the stream
+  // Runs the callback after all earlier work on the stream and before all later, once, on any thread. The SDK times
+  // kernels by it for a plugin that announces ADAPTER_FEATURE_PROFILER.
   virtual void add_callback(int card, StreamHandle stream, std::function<void()> callback) = 0;
 
   // Events.
@@ -85,7 +87,8 @@ class Device {
   virtual size_t compute_capability(int /*card*/) { return 0; }
   virtual size_t runtime_version(int /*card*/) { return 1; }
   virtual size_t driver_version(int /*card*/) { return 1; }
-  virtual bool supports(DType /*dtype*/) { return false; }  // float16 and bfloat16, for AMP
+  // float16 and bfloat16, for AMP. A dtype with a matmul kernel is supported whatever this says.
+  virtual bool supports(DType /*dtype*/) { return false; }
 
   // Communication between cards and processes; NULL when there is none. To be announced as
   // ADAPTER_FEATURE_COLLECTIVES.

@@ -10,7 +10,7 @@ from adapter_conform.bare.places import copy_bytes
 from adapter_conform.errors import ConformError
 from adapter_conform.runtime.errors import NotApplicable
 from adapter_sdk._kernel_factory import KernelFactory
-from adapter_sdk.native import CopyKind, KernelRow
+from adapter_sdk.native import CopyKind, Interface, KernelRow
 
 __all__ = ["BareLibrary"]
 
@@ -66,6 +66,9 @@ class BareLibrary:
 
     def set_interposer(self, function: int | None, user: int | None = None) -> None:
         raise NotApplicable("an interposer goes into the SDK's part of a kernel, which this library's do not have")
+
+    def interface(self) -> Interface:
+        raise NotApplicable("only a library built on the SDK tells which callbacks it gave to Paddle")
 
     def collective_calls(self) -> dict[str, int]:
         return {}

@@ -37,6 +37,8 @@ class Course:
     root: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further environment of the ranks."""
+    deterministic: bool = True
+    """With Paddle's switches for kernels that repeat their bits; otherwise as users train."""
     crew: Crew | None = None
 
     def start(self, checkpoint: Checkpoint | None = None) -> Answers:
@@ -47,7 +49,8 @@ class Course:
             CrewLost: the ranks could not be started.
         """
         self.end()
-        self.crew = Crew(self.plugin, self.strategy.ranks, self.seed, {**os.environ, **_DETERMINISTIC, **self.settings})
+        switches = _DETERMINISTIC if self.deterministic else {}
+        self.crew = Crew(self.plugin, self.strategy.ranks, self.seed, {**os.environ, **switches, **self.settings})
         job = {"do": "begin", "strategy": asdict(self.strategy), "dtype": self.dtype, "seed": self.seed}
         job.update(weights=str(self.weights), root=str(self.root))
         if checkpoint is not None:

@@ -26,6 +26,7 @@ from adapter_conform.report.curves import loss_charts
 from adapter_conform.report.ladder import ladder
 from adapter_conform.report.lines import abbreviated
 from adapter_conform.report.next_step import next_step
+from adapter_conform.report.promises import notices, promise_rows
 from adapter_conform.report.summary import KernelRow, RunResult, kernel_rows
 from adapter_conform.states import BAD, State, Verdict
 from adapter_conform.tracing.gaps import lacking_in
@@ -133,6 +134,8 @@ def render_html(result: RunResult) -> str:
         lacking=lacking_in(records, result.kernels)[:_MAX_REASONS],
         refused=[(row, text) for row in kernels for text in row.refusals],
         contradictions=result.contradictions[:_MAX_NOTICES],
+        notices=notices(records)[:_MAX_NOTICES],
+        promises=promise_rows(records),
         chart=error_chart(records),
         curves=loss_charts(records)[:_MAX_CURVES],
         facts=list(_facts("", {**result.plugin})),

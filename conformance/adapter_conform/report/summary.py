@@ -9,6 +9,7 @@ from typing import Any
 
 from adapter_conform.cases import Record
 from adapter_conform.plan import Exclusions, RunOptions
+from adapter_conform.report.promises import in_json, notices, promise_rows
 from adapter_conform.states import EXECUTED, EXIT_CODES, ExitCode, State, Verdict, decide
 
 __all__ = [
@@ -194,6 +195,8 @@ def build_summary(result: RunResult) -> dict[str, Any]:
         "replacements": list(result.replacements),
         "waivers": list(result.waivers),
         "stale_waivers": list(result.stale_waivers),
+        "notices": [vars(notice) for notice in notices(result.records)],
+        "contract": in_json(promise_rows(result.records)),
         "excluded": {suite: _excluded(reasons) for suite, reasons in result.excluded.items()},
         "contradictions": [
             {"operator": row.operator, "dtype": row.dtype, "what": row.contradiction} for row in result.contradictions

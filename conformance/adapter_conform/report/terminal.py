@@ -20,6 +20,7 @@ from adapter_conform.report.folder import OutputFolder
 from adapter_conform.report.junit import describe_figure
 from adapter_conform.report.ladder import ladder
 from adapter_conform.report.next_step import next_step
+from adapter_conform.report.promises import notices, promise_rows, sentence
 from adapter_conform.report.summary import KernelRow, RunResult, build_summary, count_states, kernel_rows, of_suite
 from adapter_conform.states import BAD, State, Verdict
 
@@ -107,6 +108,7 @@ def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) ->
         *result.suspicions,
         *result.replacements[:_MAX_REASONS],
         *(f"stale {text}: it covered no failure; remove it" for text in result.stale_waivers),
+        *(f"notice: {notice.text} ({notice.case_id})" for notice in notices(result.records)[:_MAX_REASONS]),
     ):
         console.print(_shown(line, style="yellow"), soft_wrap=True)
     _print_contradictions(console, result.contradictions)
@@ -121,6 +123,8 @@ def _print_outcome(console: Console, result: RunResult, folder: OutputFolder) ->
         counts = f"{kernels['declared']} declared, {kernels['registered']} registered, {kernels['executed']} executed"
         console.print(_shown(f"kernels: {counts} in this run"), soft_wrap=True)
         console.print(_shown(ladder(kernel_rows(result), result.records).line()), soft_wrap=True)
+    if promises := promise_rows(result.records):
+        console.print(_shown(sentence(promises)), soft_wrap=True)
     verdict.append(f", {result.elapsed_s:.1f} s, exit code {int(result.exit_code)})", style="not bold")
     console.print(verdict, soft_wrap=True)
     console.print(_shown(f"report: {folder.html}"), soft_wrap=True)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from adapter_conform.cases import GateFigure
 from adapter_conform.models.training import place_of
+from adapter_conform.runtime.callbacks import Callbacks
 from adapter_conform.runtime.errors import CheckFailed, NotApplicable, RanElsewhere
 from adapter_conform.tensors import from_tensor
 from adapter_sdk.native import CopyKind
@@ -47,6 +48,8 @@ class Bench:
         self.kernels: dict[str, int] = {}
         self.evidence: dict[str, list[str]] = {}
         """Where work was shown to have been done -> by what."""
+        self.notices: list[str] = []
+        """What is allowed, and worth knowing; it stands in the report and leaves the verdict alone."""
         self._compared = [0, 0]
 
     # -- tensors
@@ -183,6 +186,14 @@ class Bench:
         """Paddle's own statistics of a card, in bytes: ``"Allocated"`` to tensors, or ``"Reserved"`` in its pool."""
         value: int = self.core.device_memory_stat_current_value(name, self.card if card is None else card)
         return value
+
+    def callbacks(self, card: int | None = None) -> Callbacks:
+        """The callbacks that Paddle holds, for a card. Raises NotApplicable where the library does not tell them."""
+        return Callbacks(self.session, self.card if card is None else card)
+
+    def promises(self, feature: str) -> bool:
+        """Whether the plugin declares a feature, e.g. ``"async_streams"``; a bare device declares none."""
+        return feature in self.library.features
 
     def other_card(self) -> int:
         """A second card, to be used by checks that ask for two."""

@@ -207,6 +207,30 @@ def clean_exit(bench: Bench) -> None:
     bench.proved(f"its kernel {_ADD} was called in a process of its own")
 
 
+@check(
+    "framework/fork",
+    "A process forked while the device is in use ends cleanly, gets an error or right results, and harms its parent in "
+    "nothing.",
+    covers=("forked workers do no harm", "the process ends cleanly"),
+    kernels=(_ADD,),
+    timeout=150.0,
+)
+def fork(bench: Bench) -> None:
+    child = run_child(bench, "fork_in_use")
+    bench.demand(child.status == 0, f"the process that forked {child.ending}: {child.log[-500:]}")
+    said = child.reported
+    bench.demand(said["idle"] == "ended with exit code 0", f"a fork that left the device alone {said['idle']}")
+    bench.demand(
+        said["using"] in ("was refused", "computed right"),
+        f"a fork that used the device {said['using']}; it should be refused, or compute right",
+    )
+    bench.demand(bool(said["parent"]), "the parent's results were wrong after its forks had ended")
+    if not said["calls"]:
+        raise RanElsewhere(f"the process made no call of the plugin's {_ADD}")
+    bench.notes["fork_that_used_the_device"] = said["using"]
+    bench.proved(f"its kernel {_ADD} was called in a process that forked")
+
+
 def _adds(bench: Bench) -> None:
     """Demands that the device computes."""
     data = bench.counts(1000)

@@ -25,9 +25,10 @@ _MESSAGES = {
 
 
 def checks_of(record: Record) -> set[str]:
-    """The checks that a record failed: gates, those of the SDK, ``check`` of the runtime suite, or the state itself."""
+    """The checks that a record failed: gates, those of the SDK, ``check`` of the runtime suite, or the state itself; of
+    one that passed ``notice``, where it tells of something that is allowed."""
     if record.state is State.PASSED:
-        return set()
+        return {"notice"} if record.details.get("notices") else set()
     if record.suite == "runtime" and record.state in (State.FAILED, State.FELL_BACK):
         return {"check"}
     if record.state is not State.FAILED:

@@ -144,4 +144,4 @@ def _details(bench: Bench) -> dict[str, Any]:
         "repetitions": bench.repetitions,
         **bench.notes,
     }
-    return dict(details)
+    return {**details, **({"notices": list(bench.notices)} if bench.notices else {})}

@@ -17,16 +17,17 @@ double of_all_processors(double tflops) { return tflops * std::max(1u, std::thre
 
 }  // namespace
 
-ADAPTER_PLUGIN(refchip::RefchipDevice, {
-                                           /*name*/ "refchip",
-                                           /*vendor*/ "adapter-sdk",
-                                           /*version*/ "0.1.0",
-                                           /*device_type*/ refchip::kDeviceType,
-                                           /*sub_device_type*/ "software",
-                                           /*paddle_versions*/ ">=3.0,<3.4",
-                                           /*features*/ ADAPTER_FEATURE_ASYNC_STREAMS |
-                                               ADAPTER_FEATURE_HOST_UNREADABLE | ADAPTER_FEATURE_COLLECTIVES,
-                                           /*peaks*/
-                                           {{ADAPTER_FLOAT32, of_all_processors(kFloat32Tflops)},
-                                            {ADAPTER_BFLOAT16, of_all_processors(kBfloat16Tflops)}},
-                                       })
+ADAPTER_PLUGIN(refchip::RefchipDevice,
+               {
+                   /*name*/ "refchip",
+                   /*vendor*/ "adapter-sdk",
+                   /*version*/ "0.1.0",
+                   /*device_type*/ refchip::kDeviceType,
+                   /*sub_device_type*/ "software",
+                   /*paddle_versions*/ ">=3.0,<3.4",
+                   /*features*/ ADAPTER_FEATURE_ASYNC_STREAMS | ADAPTER_FEATURE_HOST_UNREADABLE |
+                       ADAPTER_FEATURE_COLLECTIVES | ADAPTER_FEATURE_PROFILER,
+                   /*peaks*/
+                   {{ADAPTER_FLOAT32, of_all_processors(kFloat32Tflops)},
+                    {ADAPTER_BFLOAT16, of_all_processors(kBfloat16Tflops)}},
+               })

@@ -57,7 +57,8 @@ class Fault:
     """``"tanh_grad/float32"``: the kernel that is broken, ``"floor/*"`` in all dtypes; empty for a wrapped function."""
     sees: tuple[str, ...]
     """The checks that tell of it, any one of which will do: gates (``bound``), ``canary``, ``allocation``, ``check``
-    (of the runtime suite), or a state that is none of a gate (``crashed``, ``hung``, ``fell_back``, ``vacuous``)."""
+    (of the runtime suite), a state that is none of a gate (``crashed``, ``hung``, ``fell_back``, ``vacuous``), or
+    ``notice``: it is no error, and the report has to say so all the same."""
     phase: Phase
     act: Callable[..., Any]
     """AFTER and BEFORE get the :class:`~adapter_faults.call.Call` (BEFORE says True to skip the kernel); WRAPPED gives
