@@ -8,6 +8,7 @@
 #include "abi/paddle_api.h"
 #include "abi/paddle_version.h"
 #include "abi/registration.h"
+#include "abi/ring_contexts.h"
 #include "abi/runtime.h"
 #include "abi/signatures.h"
 #include "adapter_sdk/device.h"
@@ -43,6 +44,7 @@ std::string mount_into(PD_RuntimeParams* params) {
     return "the device reports no card; see that its driver is loaded and that a card is free to use";
   fill_runtime(params->interface, *layout);
   fill_collectives(params->interface, *layout);
+  prepare_rings(*version);
   params->version = {0, 1, 1};  // Paddle's CUSTOM_RUNTIME version macros, the same in every release
   params->sub_device_type = plugin_info().sub_device_type;
   const RegistrationCounts counts = register_kernels(*version);

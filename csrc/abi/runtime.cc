@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "abi/paddle_exception.h"
+#include "abi/ring_contexts.h"
 #include "adapter_sdk/device.h"
 
 namespace adapter::abi {
@@ -57,7 +58,7 @@ PD_Status deinit_device(C_Device d) {
 }
 PD_Status set_device(C_Device d) {
   selected_card = card_of(d);
-  return PD_SUCCESS;
+  return guarded([] { complete_rings(); });
 }
 PD_Status get_device(C_Device d) {
   d->id = selected_card;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from adapter_conform.collectives.bandwidth import measure
+from adapter_conform.collectives.graphs import GRAPH_ROWS, perform_in_graph
 from adapter_conform.collectives.lifeline import die_with_parent
 from adapter_conform.collectives.operations import Place, Variation, perform
 from adapter_conform.collectives.scenarios import SCENARIOS, Stage
@@ -88,7 +90,7 @@ class Rank:
                 continue
             place = Place(self.session.paddle, members.index(self.number), len(members), members, group, seed)
             try:
-                wrong = perform(place, variation)
+                wrong = self._perform(place, variation)
             except ValueError as error:
                 if _NO_ELEMENTS not in str(error):
                     raise
@@ -97,6 +99,16 @@ class Rank:
             if wrong:
                 answer["wrong"][variation.label()] = wrong[:3]
         answer["at"] = ""
+
+    def _perform(self, place: Place, variation: Variation) -> list[str]:
+        if variation.operation not in GRAPH_ROWS:
+            return perform(place, variation)
+        # Paddle makes a group's communicator with its first collective, and not in every graph.
+        self.distributed.all_reduce(self.session.paddle.to_tensor([1.0]), group=place.group)
+        try:
+            return perform_in_graph(place, self.session.device, variation)
+        finally:
+            gc.collect()  # graphs are cyclic garbage; see Session.tidy_up
 
     def group(self, members: tuple[int, ...], copy: int = 0) -> Any:
         """Paddle's group of these ranks; empty for the default one. ``copy`` gives others of the same ranks."""
