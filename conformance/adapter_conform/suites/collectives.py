@@ -32,8 +32,12 @@ __all__ = ["SUITE", "CollectivesSuite"]
 _DTYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int32", "int64", "bool")
 """Those that Paddle's documentation lists for collectives."""
 _REDUCING = ("all_reduce", "reduce", "reduce_scatter")
+_HALF_AND_FULL = ("float32", "bfloat16")
 _ASKED = ("sum", "max", "min", "prod")
-"""Paddle never asks a custom device for an average: its all_reduce refuses it, its reduce scales before the sum."""
+"""In eager mode Paddle never asks a custom device for an average: its all_reduce and reduce_scatter refuse it, which
+the cases ``average`` show, and its reduce scales before the sum. In graphs it does."""
+_OF_ONE_SIZE = ("all_reduce", "broadcast", "reduce", "send_recv")
+"""Of the others the larger side holds a part of each rank; 64 MiB are its size, as nccl-tests counts."""
 _PRIME = 1021
 _SIZES = (0, 1, 7, _PRIME, 4096)
 _MIB = 2**20
@@ -75,6 +79,7 @@ class CollectivesSuite:
                 for dtype in _dtypes(operation, ranks, request.profile):
                     variations = list(_graph_variations(operation, dtype, request.profile))
                     cases.append(_case(request, ranks, operation, dtype, variations))
+            cases.append(_case(request, ranks, "average", "any", _averages()))
             scenarios = [name for name, scenario in SCENARIOS.items() if ranks >= scenario.least_ranks]
             cases += [_scenario_case(request, ranks, name) for name in scenarios]
         return cases
@@ -120,7 +125,13 @@ def _case(request: PlanRequest, ranks: int, operation: str, dtype: str, variatio
 
 def _scenario_case(request: PlanRequest, ranks: int, name: str) -> Case:
     job = {"type": "scenario", "scenario": name, "seed": request.seed}
-    payload = {"ranks": ranks, "fails": SCENARIOS[name].fails, "graphs": False, "job": job, "statement": SCENARIOS[name].statement}
+    payload = {
+        "ranks": ranks,
+        "fails": SCENARIOS[name].fails,
+        "graphs": False,
+        "job": job,
+        "statement": SCENARIOS[name].statement,
+    }
     return Case(f"collectives/{ranks}ranks/{name}/any", "collectives", name, "any", payload, _TIMEOUT)
 
 
@@ -134,6 +145,13 @@ def _sample() -> list[Variation]:
     return [*calls, Variation("all_reduce", "float32", _PRIME, "sum", asynchronous=True)]
 
 
+def _averages() -> list[Variation]:
+    """What Paddle (3.0 to 3.3) refuses before it asks a custom device; in graphs it asks, see _graph_reductions."""
+    return [
+        Variation(name, dtype, _PRIME, "avg") for name in ("all_reduce", "reduce_scatter") for dtype in _HALF_AND_FULL
+    ]
+
+
 def _graph_sample() -> list[Variation]:
     """One program of each operation, and those with a second form."""
     calls = [Variation(name, "float32", _PRIME, _graph_reductions(name)[0]) for name in GRAPH_ROWS]
@@ -143,7 +161,7 @@ def _graph_sample() -> list[Variation]:
 
 def _dtypes(operation: str, ranks: int, profile: str) -> Sequence[str]:
     offered = DTYPES.get(operation, _DTYPES)
-    wanted = offered if ranks == 2 or profile == "full" else ("float32", "bfloat16")
+    wanted = offered if ranks == 2 or profile == "full" else _HALF_AND_FULL
     return [dtype for dtype in wanted if dtype in offered]
 
 
@@ -166,8 +184,9 @@ def _variations(operation: str, dtype: str, ranks: int, profile: str) -> Iterabl
     yield Variation(operation, dtype, 7, first, repeat=10 if profile == "standard" else 50)
     width = numpy_dtype(dtype).itemsize
     yield Variation(operation, dtype, _MIB // width, first)
-    if profile == "full" and dtype in ("float32", "bfloat16"):
-        yield Variation(operation, dtype, 64 * _MIB // width, first)
+    if profile == "full" and dtype in _HALF_AND_FULL:
+        parts = 1 if operation in _OF_ONE_SIZE else ranks
+        yield Variation(operation, dtype, 64 * _MIB // width // parts, first)
     if ranks > 2:
         for members in ((0, 1), (1, ranks - 1), (0, 2, 3)):
             yield Variation(operation, dtype, _PRIME, first, members=members)
@@ -180,7 +199,7 @@ _SUMMING = ("graph_mp_allreduce_sum", "graph_c_allreduce_sum", "graph_reduce_sca
 def _graph_reductions(operation: str) -> Sequence[str]:
     if operation in _SUMMING:
         return ("sum",)
-    return _ASKED if operation in ("graph_all_reduce", "graph_reduce") else ("",)
+    return (*_ASKED, "avg") if operation in ("graph_all_reduce", "graph_reduce") else ("",)
 
 
 def _graph_variations(operation: str, dtype: str, profile: str) -> Iterable[Variation]:
@@ -188,7 +207,8 @@ def _graph_variations(operation: str, dtype: str, profile: str) -> Iterable[Vari
     taken."""
     reductions = _graph_reductions(operation)
     first = reductions[0]
-    yield from (Variation(operation, dtype, _PRIME, reduction) for reduction in reductions)
+    averaged = [name for name in reductions if name != "avg" or dtype != "bool"]
+    yield from (Variation(operation, dtype, _PRIME, reduction) for reduction in averaged)
     yield from (Variation(operation, dtype, count, first) for count in _SIZES if count != _PRIME)
     if operation in _TWO_FORMS:
         yield Variation(operation, dtype, _PRIME, first, in_place=True)
@@ -203,6 +223,8 @@ def _why_no_graph(case: Case, session: Session) -> str | None:
     """Why the graphs of a case cannot run here; ``None`` where they can, and for other cases."""
     job = case.payload["job"]
     operations = {item["operation"] for item in job.get("variations", ()) if item["operation"] in GRAPH_ROWS}
+    if "scenario" in job and SCENARIOS[job["scenario"]].graph:
+        operations = {"graph_all_reduce"}
     if not operations:
         return None
     if (reason := why_no_graphs(session.paddle.__version__)) is not None:
@@ -226,6 +248,9 @@ def _judge(case: Case, answers: Answers, ranks: int) -> Outcome:
         for label, faults in answer["wrong"].items():
             wrong.setdefault(label, []).extend(faults)
     refused = {label: why for answer in answers.values() for label, why in answer["refused"].items()}
+    if set(_labels(case)) <= refused.keys():
+        reasons = "; ".join(sorted(set(refused.values())))
+        return Outcome(State.UNSUPPORTED, message=reasons, details={"refused": refused})
     figures = [_figure(label, wrong.get(label, [])) for label in _labels(case) if label not in refused]
     calls = _calls(answers)
     details = {"calls": calls, "refused": refused}
