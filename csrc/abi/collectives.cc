@@ -65,9 +65,7 @@ PD_Status get_unique_id(C_RootId* id) {
   });
 }
 PD_Status comm_init_rank(size_t ranks, C_RootId* id, size_t rank, C_Comm* comm) {
-  return raising("joining a communicator", [&] {
-    *comm = join_communicator(current_card(), ranks, id->data, rank);
-  });
+  return raising("joining a communicator", [&] { *comm = join_communicator(current_card(), ranks, id->data, rank); });
 }
 // Paddle destroys communicators from destructors, where nothing may be thrown.
 PD_Status destroy_comm(C_Comm comm) {

@@ -15,7 +15,8 @@
 namespace adapter::abi {
 namespace {
 
-// phi::distributed::XCCLCommContext of 3.1.0 - 3.3.1, 64 bytes; tests/abi measures it with an installed Paddle's headers.
+// phi::distributed::XCCLCommContext of 3.1.0 - 3.3.1, 64 bytes; tests/abi measures it with an installed Paddle's
+// headers.
 constexpr size_t kPlaceOffset = 16;
 constexpr size_t kCommunicatorOffset = 32;
 constexpr size_t kContextOffset = 56;
@@ -57,9 +58,7 @@ T load(const char* object, size_t offset) {
   return value;
 }
 
-bool manager_exists() {
-  return __atomic_load_n(functions.manager_guard, __ATOMIC_ACQUIRE) != 0;
-}
+bool manager_exists() { return __atomic_load_n(functions.manager_guard, __ATOMIC_ACQUIRE) != 0; }
 
 // Gives the ring of this name its context, if it is one of ours and has none.
 void complete(const std::string& name) {
@@ -136,7 +135,8 @@ CollectiveTarget ring_target(const void* device_context, bool in_graph, int card
   if (const auto ring = rings.find(device_context); ring != rings.end())
     return {ring->second.communicator, card, ring->second.stream != nullptr ? ring->second.stream : stream};
   const char* comm_context = functions.comm_context_of != nullptr ? functions.comm_context_of(device_context) : nullptr;
-  const auto communicator = comm_context != nullptr ? load<CommunicatorHandle>(comm_context, kCommunicatorOffset) : nullptr;
+  const auto communicator =
+      comm_context != nullptr ? load<CommunicatorHandle>(comm_context, kCommunicatorOffset) : nullptr;
   if (known.count(communicator) == 0)
     throw InvalidArgument("no communicator belongs to this call" + (obstacle.empty() ? "" : ": " + obstacle) +
                           "; call paddle.distributed.init_parallel_env(), and one collective of the group, e.g. "

@@ -17,8 +17,8 @@ const char* why_no_rings();
 void note_communicator(CommunicatorHandle communicator);
 void forget_communicator(CommunicatorHandle communicator);
 
-// Makes the contexts of communicators that Paddle has come to know since. Called by set_device, which Paddle calls after
-// making a communicator and before running a graph; costs one load when there is nothing to do.
+// Makes the contexts of communicators that Paddle has come to know since. Called by set_device, which Paddle calls
+// after making a communicator and before running a graph; costs one load when there is nothing to do.
 void complete_rings();
 
 // The communicator, card and stream of a kernel that runs on `device_context` (a PD_DeviceContext). Its stream is the

@@ -5,7 +5,8 @@
 #include "adapter_sdk/ring.h"
 
 // The dtypes that Paddle lists for its collectives.
-#define ADAPTER_COLLECTIVE_DTYPES float, double, adapter::float16, adapter::bfloat16, int8_t, uint8_t, int32_t, int64_t, bool
+#define ADAPTER_COLLECTIVE_DTYPES \
+  float, double, adapter::float16, adapter::bfloat16, int8_t, uint8_t, int32_t, int64_t, bool
 
 namespace adapter::graph_collectives {
 

@@ -16,7 +16,8 @@ inline Shape receive_shape(Ring& ring, size_t sender) {
   std::vector<int64_t> message(1 + kMaxRank);
   ring.recv_integers(message, sender);
   if (message[0] < 0 || message[0] > kMaxRank)
-    throw DeviceError("a shape of " + std::to_string(message[0]) + " dimensions has come: the sender's p_send has "
+    throw DeviceError("a shape of " + std::to_string(message[0]) +
+                      " dimensions has come: the sender's p_send has "
                       "dynamic_shape off");
   return Shape(message.begin() + 1, message.begin() + 1 + message[0]);
 }

@@ -27,7 +27,7 @@ def test_a_rings_context_lies_where_it_is_written(cxx: str, paddle_tree: Path) -
     constants = dict(re.findall(r"constexpr size_t (k\w+Offset) = (\d+);", SOURCE.read_text()))
     assert constants.keys() == FIELDS.keys()
     claims = " && ".join(f"offsetof(Ring, {field}) == {constants[name]}" for name, field in FIELDS.items())
-    source = f"#include <sstream>\n#include \"{HEADER}\"\nusing Ring = phi::distributed::XCCLCommContext;\n"
+    source = f'#include <sstream>\n#include "{HEADER}"\nusing Ring = phi::distributed::XCCLCommContext;\n'
     source += f"static_assert({claims});\n"
     include = paddle_tree / "include"
     command = [cxx, "-std=c++17", "-w", "-fsyntax-only", "-fno-access-control", "-DPADDLE_WITH_CUSTOM_DEVICE"]
