@@ -1,10 +1,12 @@
 # find_package(AdapterSDK CONFIG REQUIRED)
 #
-# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS] [HOST_COLLECTIVES] [REFERENCE <names...>])
+# adapter_sdk_add_plugin(<target> SOURCES <files...> [REFERENCE_KERNELS] [HOST_COLLECTIVES] [GRAPH_COLLECTIVES] [REFERENCE <names...>])
 #   Builds <target> as a Paddle device library lib<target>.so and installs it into paddle_custom_device/, the folder that
 #   Paddle scans. REFERENCE_KERNELS adds the SDK's host kernels (sources in ${AdapterSDK_KERNELS_DIR}); the plugin then
 #   has to define adapter::host::alias and adapter::host::submit, and to link a gemm (gemm_plain.cc is left out).
 #   HOST_COLLECTIVES adds the SDK's communicator between processes (csrc/collectives), which works on memory of the host.
+#   GRAPH_COLLECTIVES adds the kernels with which collectives of static graphs (all_reduce, p_send, ...) call the plugin's
+#   own communicator, Device::collectives().
 #   REFERENCE adds the SDK's host kernels of these files (kernels/<name>.cc; ALL for every one), marked as stand-ins that
 #   the plugin did not write: its own kernel of an operator and dtype takes the place of the stand-in, and stand-ins never
 #   count towards a certificate. ALL takes seconds where the installed wheel brings them compiled, else minutes. They run on a device that derives from adapter::host::HostDevice.
@@ -29,9 +31,10 @@ set(AdapterSDK_PYTHON_BRIDGE "${_adapter_sdk_root}/lib/libadapter_python.so") # 
 set(AdapterSDK_REFERENCE_ARCHIVE "${_adapter_sdk_root}/lib/libadapter_reference.a") # compiled; part of released wheels
 set(AdapterSDK_KERNELS_DIR "${AdapterSDK_SOURCE_DIR}/kernels")
 set(AdapterSDK_COLLECTIVES_DIR "${AdapterSDK_SOURCE_DIR}/collectives")
+set(AdapterSDK_GRAPH_COLLECTIVES_DIR "${AdapterSDK_SOURCE_DIR}/graph_collectives")
 
 function(adapter_sdk_add_plugin target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS;HOST_COLLECTIVES" "" "SOURCES;REFERENCE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "REFERENCE_KERNELS;HOST_COLLECTIVES;GRAPH_COLLECTIVES" "" "SOURCES;REFERENCE")
   file(GLOB abi_sources CONFIGURE_DEPENDS "${AdapterSDK_SOURCE_DIR}/abi/*.cc")
   set(kernel_sources)
   if(arg_REFERENCE_KERNELS)
@@ -41,6 +44,10 @@ function(adapter_sdk_add_plugin target)
   set(collectives_sources)
   if(arg_HOST_COLLECTIVES)
     file(GLOB collectives_sources CONFIGURE_DEPENDS "${AdapterSDK_COLLECTIVES_DIR}/*.cc")
+  endif()
+  if(arg_GRAPH_COLLECTIVES)
+    file(GLOB graph_sources CONFIGURE_DEPENDS "${AdapterSDK_GRAPH_COLLECTIVES_DIR}/*.cc")
+    list(APPEND collectives_sources ${graph_sources})
   endif()
   set(prebuilt)
   if(arg_REFERENCE STREQUAL "ALL" AND EXISTS "${AdapterSDK_REFERENCE_ARCHIVE}")

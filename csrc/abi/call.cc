@@ -8,6 +8,7 @@
 #include "abi/paddle_api.h"
 #include "abi/paddle_exception.h"
 #include "abi/profiler.h"
+#include "abi/ring_contexts.h"
 #include "abi/runtime.h"
 #include "abi/stream_read.h"
 #include "abi/tools.h"
@@ -36,8 +37,8 @@ struct Guarded {
 
 class PaddleContext final : public Context {
  public:
-  explicit PaddleContext(const void* device_context)
-      : device_context_(static_cast<const PD_DeviceContext*>(device_context)) {}
+  PaddleContext(const void* device_context, bool in_graph)
+      : device_context_(static_cast<const PD_DeviceContext*>(device_context)), in_graph_(in_graph) {}
 
   StreamHandle stream() override {
     if (stream_ == nullptr) {
@@ -117,6 +118,8 @@ class PaddleContext final : public Context {
     return {seed, increment > 0 ? paddle().PD_DeviceContextGetRandom(device_context_, &status) : 0};
   }
 
+  CollectiveTarget ring() { return ring_target(device_context_, in_graph_, card(), stream()); }
+
   void verify_canaries() {
     for (const Guarded& guarded : guarded_) {
       unsigned char bytes[kCanaryBytes];
@@ -141,6 +144,7 @@ class PaddleContext final : public Context {
   }
 
   const PD_DeviceContext* device_context_;
+  const bool in_graph_;
   StreamHandle stream_ = nullptr;
   std::vector<Guarded> guarded_;
 };
@@ -148,9 +152,15 @@ class PaddleContext final : public Context {
 }  // namespace
 
 void read_after_stream(const void* device_context, void* host, const void* source, size_t bytes) {
-  PaddleContext ctx(device_context);
+  PaddleContext ctx(device_context, true);
   plugin_device().synchronize_stream(ctx.card(), ctx.stream());
   plugin_device().copy(ctx.card(), CopyKind::device_to_host, host, source, bytes);
+}
+
+CollectiveTarget ring_of_kernel(Context& ctx) {
+  auto* paddle_context = dynamic_cast<PaddleContext*>(&ctx);
+  if (paddle_context == nullptr) throw InvalidArgument("a collective kernel runs in Paddle only");
+  return paddle_context->ring();
 }
 
 }  // namespace abi
@@ -171,7 +181,7 @@ void run_call(const CallFrame& frame, Body body, Collect collect, void* argument
   Kernel& kernel = *frame.kernel;
   uint64_t& calls = frame.is_static ? kernel.row.static_calls : kernel.row.eager_calls;
   __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
-  abi::PaddleContext ctx(frame.device_context);
+  abi::PaddleContext ctx(frame.device_context, frame.is_static);
   if (!tools_active.load(std::memory_order_relaxed)) {
     body(ctx, arguments);
     return;

@@ -3,9 +3,9 @@
 #include <cstdio>
 #include <vector>
 
+#include "abi/collective_calls.h"
 #include "abi/paddle_exception.h"
 #include "abi/runtime.h"
-#include "adapter_sdk/collectives_table.h"
 #include "adapter_sdk/device.h"
 
 namespace adapter::abi {
@@ -16,35 +16,6 @@ struct C_RootId {
   void* data;
 };
 using C_Comm = void*;
-
-enum Operation {
-  kCommInit,
-  kCommDestroy,
-  kAllReduce,
-  kBroadcast,
-  kReduce,
-  kAllGather,
-  kReduceScatter,
-  kSend,
-  kRecv,
-  kAllToAll,
-  kOperations
-};
-
-AdapterCollectiveRow rows[kOperations] = {
-    {sizeof(AdapterCollectiveRow), "comm_init", 0},      {sizeof(AdapterCollectiveRow), "comm_destroy", 0},
-    {sizeof(AdapterCollectiveRow), "all_reduce", 0},     {sizeof(AdapterCollectiveRow), "broadcast", 0},
-    {sizeof(AdapterCollectiveRow), "reduce", 0},         {sizeof(AdapterCollectiveRow), "all_gather", 0},
-    {sizeof(AdapterCollectiveRow), "reduce_scatter", 0}, {sizeof(AdapterCollectiveRow), "send", 0},
-    {sizeof(AdapterCollectiveRow), "recv", 0},           {sizeof(AdapterCollectiveRow), "all_to_all", 0},
-};
-
-AdapterCollectiveInterposer interposer_function = nullptr;
-void* interposer_user = nullptr;
-
-void count(Operation operation) { __atomic_fetch_add(&rows[operation].calls, 1, __ATOMIC_RELAXED); }
-
-Collectives& collectives() { return *plugin_device().collectives(); }
 
 // Errors travel as the exception that Paddle turns into a Python one; of a bare status it reports only the number.
 template <typename Work>
@@ -74,50 +45,6 @@ DType dtype_of_paddle(PD_DataType dtype) {
   return static_cast<DType>(dtype);
 }
 
-struct Call {
-  Operation operation;
-  CollectiveTarget on;
-  const void* send;
-  void* recv;
-  size_t count;
-  DType dtype;
-  ReduceOp op = ReduceOp::sum;
-  size_t peer = 0;
-};
-
-// Counts the call, shows it to the tool if there is one, and runs it.
-template <typename Work>
-void enqueue(Call call, Work&& work) {
-  count(call.operation);
-  if (interposer_function == nullptr) return work(call);
-  AdapterCollectiveCall shown{};
-  shown.struct_size = sizeof shown;
-  shown.phase = ADAPTER_PHASE_BEFORE;
-  shown.row = &rows[call.operation];
-  shown.card = call.on.card;
-  shown.dtype = static_cast<int32_t>(call.dtype);
-  shown.reduction = static_cast<int32_t>(call.op);
-  shown.ranks = collectives().ranks(call.on.communicator);
-  shown.rank = collectives().rank(call.on.communicator);
-  shown.peer = call.peer;
-  shown.send = call.send;
-  shown.recv = call.recv;
-  shown.count = call.count;
-  shown.stream = call.on.stream;
-  if (interposer_function(interposer_user, &shown) == 0) {
-    call.dtype = static_cast<DType>(shown.dtype);
-    call.op = static_cast<ReduceOp>(shown.reduction);
-    call.peer = shown.peer;
-    call.send = shown.send;
-    call.recv = shown.recv;
-    call.count = shown.count;
-    call.on.stream = shown.stream;
-    work(call);
-  }
-  shown.phase = ADAPTER_PHASE_AFTER;
-  interposer_function(interposer_user, &shown);
-}
-
 // ---- communicators
 constexpr size_t kNameBytes = 128;  // of the buffer that Paddle passes
 
@@ -138,16 +65,12 @@ PD_Status get_unique_id(C_RootId* id) {
   });
 }
 PD_Status comm_init_rank(size_t ranks, C_RootId* id, size_t rank, C_Comm* comm) {
-  return raising("joining a communicator", [&] {
-    count(kCommInit);
-    *comm = collectives().create(current_card(), ranks, id->data, rank);
-  });
+  return raising("joining a communicator", [&] { *comm = join_communicator(current_card(), ranks, id->data, rank); });
 }
 // Paddle destroys communicators from destructors, where nothing may be thrown.
 PD_Status destroy_comm(C_Comm comm) {
   try {
-    count(kCommDestroy);
-    if (comm != nullptr) collectives().destroy(comm);
+    leave_communicator(comm);
     return PD_SUCCESS;
   } catch (const std::exception& error) {
     set_last_error(error.what());
@@ -158,36 +81,27 @@ PD_Status destroy_comm(C_Comm comm) {
 // ---- operations
 PD_Status all_reduce(void* send, void* recv, size_t count, PD_DataType dtype, int op, C_Comm comm, C_Stream stream) {
   return raising("all_reduce", [&] {
-    enqueue({kAllReduce, target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype), static_cast<ReduceOp>(op)},
-            [](const Call& c) { collectives().all_reduce(c.on, c.send, c.recv, c.count, c.dtype, c.op); });
+    call_all_reduce(target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype), static_cast<ReduceOp>(op));
   });
 }
 PD_Status broadcast(void* data, size_t count, PD_DataType dtype, size_t root, C_Comm comm, C_Stream stream) {
-  return raising("broadcast", [&] {
-    enqueue({kBroadcast, target_of(comm, stream), data, data, count, dtype_of_paddle(dtype), ReduceOp::sum, root},
-            [](const Call& c) { collectives().broadcast(c.on, c.recv, c.count, c.dtype, c.peer); });
-  });
+  return raising("broadcast",
+                 [&] { call_broadcast(target_of(comm, stream), data, count, dtype_of_paddle(dtype), root); });
 }
 PD_Status reduce(void* send, void* recv, size_t count, PD_DataType dtype, int op, size_t root, C_Comm comm,
                  C_Stream stream) {
   return raising("reduce", [&] {
-    enqueue(
-        {kReduce, target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype), static_cast<ReduceOp>(op), root},
-        [](const Call& c) { collectives().reduce(c.on, c.send, c.recv, c.count, c.dtype, c.op, c.peer); });
+    call_reduce(target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype), static_cast<ReduceOp>(op), root);
   });
 }
 PD_Status all_gather(void* send, void* recv, size_t count, PD_DataType dtype, C_Comm comm, C_Stream stream) {
-  return raising("all_gather", [&] {
-    enqueue({kAllGather, target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype)},
-            [](const Call& c) { collectives().all_gather(c.on, c.send, c.recv, c.count, c.dtype); });
-  });
+  return raising("all_gather",
+                 [&] { call_all_gather(target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype)); });
 }
 PD_Status reduce_scatter(void* send, void* recv, size_t count, PD_DataType dtype, int op, C_Comm comm,
                          C_Stream stream) {
   return raising("reduce_scatter", [&] {
-    enqueue(
-        {kReduceScatter, target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype), static_cast<ReduceOp>(op)},
-        [](const Call& c) { collectives().reduce_scatter(c.on, c.send, c.recv, c.count, c.dtype, c.op); });
+    call_reduce_scatter(target_of(comm, stream), send, recv, count, dtype_of_paddle(dtype), static_cast<ReduceOp>(op));
   });
 }
 PD_Status group_start() {
@@ -197,16 +111,10 @@ PD_Status group_end() {
   return raising("group_end", [] { collectives().group_end(); });
 }
 PD_Status send(void* data, size_t count, PD_DataType dtype, size_t peer, C_Comm comm, C_Stream stream) {
-  return raising("send", [&] {
-    enqueue({kSend, target_of(comm, stream), data, nullptr, count, dtype_of_paddle(dtype), ReduceOp::sum, peer},
-            [](const Call& c) { collectives().send(c.on, c.send, c.count, c.dtype, c.peer); });
-  });
+  return raising("send", [&] { call_send(target_of(comm, stream), data, count, dtype_of_paddle(dtype), peer); });
 }
 PD_Status recv(void* data, size_t count, PD_DataType dtype, size_t peer, C_Comm comm, C_Stream stream) {
-  return raising("recv", [&] {
-    enqueue({kRecv, target_of(comm, stream), nullptr, data, count, dtype_of_paddle(dtype), ReduceOp::sum, peer},
-            [](const Call& c) { collectives().recv(c.on, c.recv, c.count, c.dtype, c.peer); });
-  });
+  return raising("recv", [&] { call_recv(target_of(comm, stream), data, count, dtype_of_paddle(dtype), peer); });
 }
 PD_Status all_to_all(const void** send, const size_t* send_count, const PD_DataType* send_dtype, void** recv,
                      const size_t* recv_count, const PD_DataType* recv_dtype, size_t /*rank*/, size_t ranks,
@@ -217,18 +125,8 @@ PD_Status all_to_all(const void** send, const size_t* send_count, const PD_DataT
       out[i] = {const_cast<void*>(send[i]), send_count[i], dtype_of_paddle(send_dtype[i])};
       in[i] = {recv[i], recv_count[i], dtype_of_paddle(recv_dtype[i])};
     }
-    const Call call{kAllToAll, target_of(comm, stream), send[0], recv[0], send_count[0], out[0].dtype};
-    enqueue(call, [&](const Call& c) {
-      out[0].data = const_cast<void*>(c.send);
-      in[0].data = c.recv;
-      collectives().all_to_all(c.on, out.data(), in.data());
-    });
+    call_all_to_all(target_of(comm, stream), std::move(out), std::move(in));
   });
-}
-
-void set_interposer(AdapterCollectiveInterposer interposer, void* user) {
-  interposer_user = user;
-  interposer_function = interposer;
 }
 
 }  // namespace
@@ -257,6 +155,3 @@ void fill_collectives(PD_DeviceInterfacePrefix* interface, const Layout& layout)
 }
 
 }  // namespace adapter::abi
-
-extern "C" __attribute__((visibility("default"))) const AdapterCollectivesTable adapter_sdk_collectives_table = {
-    sizeof(AdapterCollectivesTable), adapter::abi::kOperations, adapter::abi::rows, adapter::abi::set_interposer};

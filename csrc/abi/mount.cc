@@ -10,6 +10,7 @@
 #include "abi/paddle_version.h"
 #include "abi/profiler.h"
 #include "abi/registration.h"
+#include "abi/ring_contexts.h"
 #include "abi/runtime.h"
 #include "abi/signatures.h"
 #include "adapter_sdk/device.h"
@@ -47,6 +48,7 @@ std::string mount_into(PD_RuntimeParams* params) {
   fill_collectives(params->interface, *layout);
   fill_profiler(params->interface, *layout);
   announce_interface(*params->interface, *layout);
+  prepare_rings(*version);
   params->version = {0, 1, 1};  // Paddle's CUSTOM_RUNTIME version macros, the same in every release
   params->sub_device_type = plugin_info().sub_device_type;
   const RegistrationCounts counts = register_kernels(*version);

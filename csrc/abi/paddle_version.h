@@ -15,6 +15,10 @@ constexpr bool operator==(const PaddleVersion& a, const PaddleVersion& b) {
   return a.major == b.major && a.minor == b.minor && a.patch == b.patch;
 }
 constexpr bool operator!=(const PaddleVersion& a, const PaddleVersion& b) { return !(a == b); }
+constexpr bool operator<(const PaddleVersion& a, const PaddleVersion& b) {
+  if (a.major != b.major) return a.major < b.major;
+  return a.minor != b.minor ? a.minor < b.minor : a.patch < b.patch;
+}
 
 // "3.3.1".
 std::string to_string(const PaddleVersion& version);

@@ -7,6 +7,7 @@
 
 #include "abi/paddle_exception.h"
 #include "abi/profiler.h"
+#include "abi/ring_contexts.h"
 #include "adapter_sdk/device.h"
 #include "adapter_sdk/kernel.h"
 
@@ -77,7 +78,7 @@ PD_Status deinit_device(C_Device d) {
 }
 PD_Status set_device(C_Device d) {
   selected_card = card_of(d);
-  return PD_SUCCESS;
+  return guarded([] { complete_rings(); });
 }
 PD_Status get_device(C_Device d) {
   d->id = selected_card;

@@ -14,6 +14,8 @@ from conform_harness import Finished, run_conform
 
 SAMPLE = "collectives/2ranks/sample/float32"
 
+GRAPHS = "collectives/2ranks/graph_sample/float32"
+
 FAULTS = {
     "rank_order:all_gather": "all_gather",
     "last_element:all_reduce": "all_reduce",
@@ -22,6 +24,9 @@ FAULTS = {
     "wrong_sum:reduce": "reduce",
 }
 """Fault and operation -> the figures that have to see it."""
+
+GRAPH_FAULTS = {f"graph_{name}" for name in FAULTS.values()} | {"graph_mp_allreduce_sum", "graph_c_allreduce_sum"}
+"""Collectives of static graphs reach the same table, so that the same faults have to be seen there."""
 
 
 def _run(out: Path, *arguments: str, **environment: str) -> Finished:
@@ -32,11 +37,16 @@ def _run(out: Path, *arguments: str, **environment: str) -> Finished:
 @pytest.mark.slow
 def test_refchip_passes_with_proof(tmp_path: Path) -> None:
     run = _run(tmp_path / "out", "--profile", "smoke")
-    (record,) = run.records
-    assert record["state"] == "passed", record["message"]
-    assert record["executed_on"] == "refchip:0, refchip:1"
-    assert all(figure["value"] == 0 for figure in record["errors"])
-    assert record["details"]["calls"]["all_reduce"] >= 20
+    records = {record["id"]: record for record in run.records}
+    assert records.keys() == {SAMPLE, GRAPHS}
+    for record in records.values():
+        assert record["state"] == "passed", record["message"]
+        assert record["executed_on"] == "refchip:0, refchip:1"
+        assert all(figure["value"] == 0 for figure in record["errors"])
+    assert records[SAMPLE]["details"]["calls"]["all_reduce"] >= 20
+    built_of_it = ("graph_all_reduce", "graph_mp_allreduce_sum", "graph_c_allreduce_sum")
+    reducing = [figure for figure in records[GRAPHS]["errors"] if figure["output"].startswith(built_of_it)]
+    assert records[GRAPHS]["details"]["calls"]["all_reduce"] == 2 * len(reducing)
     assert run.code == 0
 
 
@@ -45,12 +55,18 @@ def test_refchip_passes_with_proof(tmp_path: Path) -> None:
 def test_planted_faults_are_caught_where_they_are(fault_library: Path, tmp_path: Path) -> None:
     environment = {PRELOAD_VARIABLE: str(fault_library), "ADAPTER_COLLECTIVE_FAULT": ",".join(FAULTS)}
     run = _run(tmp_path / "out", "--profile", "smoke", **environment)
-    (record,) = run.records
-    assert record["state"] == "failed", record["message"]
-    wrong = {figure["output"].split(" ")[0] for figure in record["errors"] if not figure["passed"]}
-    healthy = {figure["output"].split(" ")[0] for figure in record["errors"] if figure["passed"]}
-    assert wrong >= set(FAULTS.values()), record["message"]
-    assert {"alltoall", "send_recv", "batch_p2p"} <= healthy - wrong
+    records = {record["id"]: record for record in run.records}
+    for name, faulty, sound in (
+        (SAMPLE, set(FAULTS.values()), {"alltoall", "send_recv", "batch_p2p"}),
+        (GRAPHS, GRAPH_FAULTS, {"graph_all_to_all", "graph_send_recv"}),
+    ):
+        record = records[name]
+        assert record["state"] == "failed", record["message"]
+        wrong = {figure["output"].split(" ")[0] for figure in record["errors"] if not figure["passed"]}
+        healthy = {figure["output"].split(" ")[0] for figure in record["errors"] if figure["passed"]}
+        assert wrong >= faulty, record["message"]
+        assert sound <= healthy - wrong
+    record = records[SAMPLE]
     for plan in FAULTS:
         assert f"planted {plan.replace(':', ' in ')}" in record["details"]["ranks_wrote"]
     assert run.code == 1

@@ -11,7 +11,7 @@ import numpy as np
 from adapter_conform.collectives.values import Array, exact_part, movable_part, numpy_dtype, reduced
 from adapter_sdk.versions import matches
 
-__all__ = ["OPERATIONS", "ROWS", "Place", "Variation", "perform"]
+__all__ = ["OPERATIONS", "ROWS", "Place", "Variation", "compare", "perform"]
 
 ROWS: dict[str, tuple[str, ...]] = {
     "all_reduce": ("all_reduce",),
@@ -48,6 +48,9 @@ class Variation:
     members: tuple[int, ...] = ()
     """Ranks of a sub-group; empty for all."""
     repeat: int = 1
+    in_place: bool = False
+    """In a graph: the operator that writes into its input, where there are two; for send and receive, that the shape
+    travels too."""
 
     def label(self) -> str:
         words = [
@@ -56,6 +59,7 @@ class Variation:
             str(self.count),
             "misaligned" if self.misaligned else "",
         ]
+        words += ["in place" if self.in_place else ""]
         words += ["async" if self.asynchronous else "", f"repeated {self.repeat}" if self.repeat > 1 else ""]
         words += ["group " + "+".join(map(str, self.members)) if self.members else ""]
         return ", ".join(word for word in words if word)
@@ -108,7 +112,7 @@ def perform(place: Place, variation: Variation) -> list[str]:
     function = _CALLS[variation.operation]
     for turn in range(variation.repeat):
         for index, (array, tensor) in enumerate(function(replace(place, seed=place.seed + 1000 * turn), variation)):
-            fault = _compare(array, _to_numpy(tensor, variation.dtype))
+            fault = compare(array, _to_numpy(tensor, variation.dtype))
             if fault:
                 wrong.append(f"rank {place.members[place.rank]}, turn {turn}, result {index}: {fault}")
     return wrong
@@ -119,7 +123,8 @@ def _to_numpy(tensor: Any, dtype: str) -> Array:
     return array.view(numpy_dtype(dtype)) if dtype == "bfloat16" and array.dtype == np.uint16 else array
 
 
-def _compare(wanted: Array, got: Array) -> str:
+def compare(wanted: Array, got: Array) -> str:
+    """Where the bits differ, in words; empty where they do not."""
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return f"{got.dtype}{list(got.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
     bits = np.dtype(f"u{wanted.dtype.itemsize}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from adapter_conform.collectives.bandwidth import measure
+from adapter_conform.collectives.graphs import GRAPH_ROWS, perform_in_graph
 from adapter_conform.collectives.lifeline import die_with_parent
 from adapter_conform.collectives.operations import Place, Variation, perform
 from adapter_conform.collectives.scenarios import SCENARIOS, Stage
@@ -24,8 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_NO_ELEMENTS = "Size of tensor should be greater than 0"
-"""What Paddle says of a tensor without elements, before it asks the device."""
+_REFUSALS = {
+    "Size of tensor should be greater than 0": "a tensor without elements",
+    "has no attribute 'nccl_version'": "an average: it asks for NCCL's version, which a wheel without CUDA lacks",
+    "it != red_type.end()": "an average: custom_ccl_tools.cc has no such reduction",
+}
+"""What Paddle says before it asks the device, and of what."""
 
 
 class Rank:
@@ -41,6 +47,8 @@ class Rank:
 
     def do(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a job: what was wrong, by label, an error if one ended it, and the communicator's calls."""
+        if any(item["operation"] in GRAPH_ROWS for item in job.get("variations", ())):
+            self._meet()
         before = self.session.library.collective_calls()
         answer: dict[str, Any] = {"rank": self.number, "place": self.session.device, "wrong": {}, "refused": {}}
         try:
@@ -88,15 +96,29 @@ class Rank:
                 continue
             place = Place(self.session.paddle, members.index(self.number), len(members), members, group, seed)
             try:
-                wrong = perform(place, variation)
-            except ValueError as error:
-                if _NO_ELEMENTS not in str(error):
+                wrong = self._perform(place, variation)
+            except (AttributeError, ValueError) as error:
+                refused = [of for sign, of in _REFUSALS.items() if sign in str(error)]
+                if not refused:
                     raise
-                answer["refused"][variation.label()] = f"Paddle itself: {_NO_ELEMENTS}"
+                answer["refused"][variation.label()] = f"Paddle itself refuses {refused[0]}"
                 continue
             if wrong:
                 answer["wrong"][variation.label()] = wrong[:3]
         answer["at"] = ""
+
+    def _perform(self, place: Place, variation: Variation) -> list[str]:
+        if variation.operation not in GRAPH_ROWS:
+            return perform(place, variation)
+        try:
+            return perform_in_graph(place, self.session.device, variation)
+        finally:
+            gc.collect()  # graphs are cyclic garbage; see Session.tidy_up
+
+    def _meet(self) -> None:
+        """Has Paddle make the communicator of all ranks: it does with the first collective, but not in every graph."""
+        self.distributed.all_reduce(self.session.paddle.to_tensor([1.0]))
+        self.session.paddle.device.synchronize()
 
     def group(self, members: tuple[int, ...], copy: int = 0) -> Any:
         """Paddle's group of these ranks; empty for the default one. ``copy`` gives others of the same ranks."""

@@ -51,7 +51,7 @@ class Stage:
         return self.paddle.to_tensor(self.parts(turn)[self.rank])
 
     def compare(self, what: str, wanted: Array, got: Any) -> list[str]:
-        wrong = int(np.count_nonzero(got.numpy() != wanted))
+        wrong = int(np.count_nonzero(np.asarray(got) != wanted))
         return [f"rank {self.rank}, {what}: {wrong} of {wanted.size} elements differ"] if wrong else []
 
 
@@ -64,6 +64,8 @@ class Scenario:
     fails: bool = False
     """The call has to raise on every rank but the victim, and the group is lost afterwards."""
     least_ranks: int = 2
+    graph: bool = False
+    """Collectives are part of static graphs."""
 
 
 def _concurrent(stage: Stage) -> list[str]:
@@ -140,6 +142,97 @@ def _objects(stage: Stage) -> list[str]:
     return [] if gathered == wanted else [f"rank {stage.rank}: other objects came than were sent"]
 
 
+def _overlapping(stage: Stage) -> list[str]:
+    """Pairs that cross, and all ranks, with calls of all groups under way at once: each rank is in three of five."""
+    lower = [tuple(range(stage.ranks // 2)), tuple(range(stage.ranks // 2, stage.ranks))]
+    crossing = [tuple(range(0, stage.ranks, 2)), tuple(range(1, stage.ranks, 2))]
+    groups = [(members, stage.group(members)) for members in (*lower, *crossing)]  # all ranks make all groups
+    own = [((*range(stage.ranks),), None), *(item for item in groups if stage.rank in item[0])]
+    wrong = []
+    for turn in range(_TURNS):
+        tensors = [stage.own(100 * turn + index) for index in range(len(own))]
+        reduce = stage.paddle.distributed.all_reduce
+        tasks = [reduce(tensor, group=group, sync_op=False) for tensor, (_, group) in zip(tensors, own, strict=True)]
+        for task in tasks:
+            task.wait()
+        for index, (members, _) in enumerate(own):
+            parts = stage.parts(100 * turn + index)
+            wanted = reduced([parts[rank] for rank in members], "sum")
+            wrong += stage.compare(f"turn {turn}, ranks {members}", wanted, tensors[index])
+    return wrong
+
+
+def _graph(stage: Stage, build: Callable[[Any], list[Any]], fed: Array) -> list[Array]:
+    """What a program of the device makes of ``fed``."""
+    paddle = stage.paddle
+    paddle.enable_static()
+    try:
+        program = paddle.static.Program()
+        with paddle.static.program_guard(program, paddle.static.Program()):
+            results = build(paddle.static.data("x", list(fed.shape), "float32"))
+        name, card = stage.session.device.split(":")
+        executor = paddle.static.Executor(paddle.CustomPlace(name, int(card)))
+        got: list[Array] = executor.run(program, feed={"x": fed}, fetch_list=results)
+        return got
+    finally:
+        paddle.disable_static()
+
+
+def _graph_order(stage: Stage) -> list[str]:
+    """As in eager mode, inside a graph that runs ten times."""
+    _meet(stage)
+
+    def build(x: Any) -> list[Any]:
+        for _ in range(8):
+            x = x + x
+        x = stage.paddle._C_ops.all_reduce(x, 0, 0)
+        for _ in range(8):
+            x = x * 0.5
+        return [x]
+
+    wrong = []
+    for turn in range(_TURNS):
+        (got,) = _graph(stage, build, stage.parts(turn)[stage.rank])
+        wrong += stage.compare(f"turn {turn}", stage.total(turn), got)
+    return wrong
+
+
+def _graph_groups(stage: Stage) -> list[str]:
+    """Three communicators of the same ranks in one graph, each with data of its own."""
+    _meet(stage)
+    groups = [stage.group((), copy) for copy in range(1, 3)]
+    for group in groups:
+        stage.paddle.distributed.all_reduce(stage.own(0), group=group)
+
+    def build(x: Any) -> list[Any]:
+        rings = [0, *(group.id for group in groups)]
+        return [stage.paddle._C_ops.all_reduce(x * float(2**index), ring, 0) for index, ring in enumerate(rings)]
+
+    results = _graph(stage, build, stage.parts(0)[stage.rank])
+    return [
+        fault
+        for index, result in enumerate(results)
+        for fault in stage.compare(f"group {index}", stage.total(0) * 2**index, result)
+    ]
+
+
+def _graph_to_static(stage: Stage) -> list[str]:
+    """A function of eager mode that ``paddle.jit.to_static`` turns into a graph, called with changing data."""
+    _meet(stage)
+    paddle = stage.paddle
+
+    def spread(x: Any) -> Any:
+        y = x + x
+        paddle.distributed.all_reduce(y)
+        return y + y
+
+    function = paddle.jit.to_static(spread, full_graph=True)
+    wrong = []
+    for turn in range(3):
+        wrong += stage.compare(f"call {turn}", 4 * stage.total(turn), function(stage.own(turn)))
+    return wrong
+
+
 def _reduce_and_see(stage: Stage, count: int = _COUNT) -> list[str]:
     tensor = stage.paddle.to_tensor(np.full(count, 1.0, np.float32))
     stage.paddle.distributed.all_reduce(tensor)
@@ -179,6 +272,12 @@ SCENARIOS: dict[str, Scenario] = {
     "late_rank": Scenario("a rank that comes late is waited for", _late),
     "barrier": Scenario("nobody leaves a barrier before everybody has come", _barrier),
     "objects": Scenario("objects of different sizes arrive whole", _objects),
+    "overlapping_groups": Scenario("groups that share ranks do not disturb each other", _overlapping, least_ranks=4),
+    "graph_order": Scenario(
+        "a collective in a graph has its place among the graph's kernels", _graph_order, graph=True
+    ),
+    "graph_groups": Scenario("each collective of a graph goes to its own communicator", _graph_groups, graph=True),
+    "graph_to_static": Scenario("a collective works in what to_static compiles", _graph_to_static, graph=True),
     "dead_rank": Scenario("the death of a rank becomes an error on the others, not a hang", _death, fails=True),
     "mismatched_sizes": Scenario("different sizes become an error, not wrong data or a hang", _sizes, fails=True),
     "absent_rank": Scenario("a rank that never makes the call becomes an error on the others", _absent, fails=True),

@@ -1,6 +1,7 @@
 """Collectives between processes: every operation, dtype, reduction and size, order, concurrency, and failing ranks.
 
 ``collectives/<n>ranks/<operation>/<dtype>``   calls compared element by element; each variation is a figure
+``collectives/<n>ranks/graph_<...>/<dtype>``   the same inside static graphs; see collectives/graphs.py
 ``collectives/<n>ranks/<scenario>/any``        what is about time and order; see collectives/scenarios.py
 
 Ranks are processes that Paddle's launcher starts, one a card. A worker keeps them for the cases that follow, unless one
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING
 from adapter_conform.cases import Case, GateFigure, Outcome
 from adapter_conform.collectives.crew import START_LIMIT, Answers, CrewLost
 from adapter_conform.collectives.crews import CREWS
+from adapter_conform.collectives.graphs import DTYPES, GRAPH_ROWS, KERNELS, why_no_graphs
 from adapter_conform.collectives.operations import OPERATIONS, ROWS, Variation
 from adapter_conform.collectives.scenarios import SCENARIOS, VICTIM
+from adapter_conform.collectives.values import numpy_dtype
+from adapter_conform.declarations import declared_kernels
 from adapter_conform.states import State
 from adapter_conform.suites.base import PlanRequest
 
@@ -28,8 +32,12 @@ __all__ = ["SUITE", "CollectivesSuite"]
 _DTYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int32", "int64", "bool")
 """Those that Paddle's documentation lists for collectives."""
 _REDUCING = ("all_reduce", "reduce", "reduce_scatter")
+_HALF_AND_FULL = ("float32", "bfloat16")
 _ASKED = ("sum", "max", "min", "prod")
-"""Paddle never asks a custom device for an average: its all_reduce refuses it, its reduce scales before the sum."""
+"""In eager mode Paddle never asks a custom device for an average: its all_reduce and reduce_scatter refuse it, which
+the cases ``average`` show, and its reduce scales before the sum. In graphs it does."""
+_OF_ONE_SIZE = ("all_reduce", "broadcast", "reduce", "send_recv")
+"""Of the others the larger side holds a part of each rank; 64 MiB are its size, as nccl-tests counts."""
 _PRIME = 1021
 _SIZES = (0, 1, 7, _PRIME, 4096)
 _MIB = 2**20
@@ -43,6 +51,11 @@ _PATIENCE = {"ADAPTER_COLLECTIVES_TIMEOUT": "20"}
 """For the scenarios in which a rank fails: how long the others wait. Devices that do not read it have 120 s."""
 
 _SAMPLE = "sample"
+_GRAPH_SAMPLE = "graph_sample"
+
+_ALONE = {"ADAPTER_CREW": "one communicator"}
+"""For the crew of graphs, which makes no further groups: Paddle tells some operators of a graph the first communicator
+of the process, whichever is theirs."""
 
 
 class CollectivesSuite:
@@ -52,14 +65,23 @@ class CollectivesSuite:
         if request.plugin.collectives is None:
             return []
         if request.profile == "smoke":
-            return [_case(request, 2, _SAMPLE, "float32", _sample())]
+            return [
+                _case(request, 2, _SAMPLE, "float32", _sample()),
+                _case(request, 2, _GRAPH_SAMPLE, "float32", _graph_sample()),
+            ]
         cases = []
         for ranks in (2, 4):
             for operation in OPERATIONS:
                 for dtype in _dtypes(operation, ranks, request.profile):
                     variations = list(_variations(operation, dtype, ranks, request.profile))
                     cases.append(_case(request, ranks, operation, dtype, variations))
-            cases += [_scenario_case(request, ranks, name) for name in SCENARIOS]
+            for operation in GRAPH_ROWS:
+                for dtype in _dtypes(operation, ranks, request.profile):
+                    variations = list(_graph_variations(operation, dtype, request.profile))
+                    cases.append(_case(request, ranks, operation, dtype, variations))
+            cases.append(_case(request, ranks, "average", "any", _averages()))
+            scenarios = [name for name, scenario in SCENARIOS.items() if ranks >= scenario.least_ranks]
+            cases += [_scenario_case(request, ranks, name) for name in scenarios]
         return cases
 
     def run(self, case: Case, session: Session) -> Outcome:
@@ -67,9 +89,12 @@ class CollectivesSuite:
         cards = session.library.card_count()
         if cards < ranks:
             return Outcome(State.UNSUPPORTED, message=f"takes {ranks} cards, one a rank; this machine has {cards}")
+        if (reason := _why_no_graph(case, session)) is not None:
+            return Outcome(State.UNSUPPORTED, message=reason)
         fails = bool(case.payload["fails"])
+        settings = _PATIENCE if fails else _ALONE if case.payload["graphs"] else {}
         try:
-            crew = CREWS.get(session.target, ranks, session.seed, _PATIENCE if fails else {})
+            crew = CREWS.get(session.target, ranks, session.seed, settings)
         except CrewLost as error:
             return Outcome(State.FAILED, message=f"no {ranks} ranks could be started: {error}")
         answers = crew.run(case.payload["job"], _CASE_LIMIT)
@@ -93,13 +118,20 @@ SUITE = CollectivesSuite()
 
 def _case(request: PlanRequest, ranks: int, operation: str, dtype: str, variations: Sequence[Variation]) -> Case:
     job = {"type": "variations", "seed": request.seed, "variations": [item.to_json() for item in variations]}
-    payload = {"ranks": ranks, "fails": False, "job": job}
+    graphs = request.profile != "smoke" and operation in GRAPH_ROWS
+    payload = {"ranks": ranks, "fails": False, "graphs": graphs, "job": job}
     return Case(f"collectives/{ranks}ranks/{operation}/{dtype}", "collectives", operation, dtype, payload, _TIMEOUT)
 
 
 def _scenario_case(request: PlanRequest, ranks: int, name: str) -> Case:
     job = {"type": "scenario", "scenario": name, "seed": request.seed}
-    payload = {"ranks": ranks, "fails": SCENARIOS[name].fails, "job": job, "statement": SCENARIOS[name].statement}
+    payload = {
+        "ranks": ranks,
+        "fails": SCENARIOS[name].fails,
+        "graphs": False,
+        "job": job,
+        "statement": SCENARIOS[name].statement,
+    }
     return Case(f"collectives/{ranks}ranks/{name}/any", "collectives", name, "any", payload, _TIMEOUT)
 
 
@@ -113,8 +145,24 @@ def _sample() -> list[Variation]:
     return [*calls, Variation("all_reduce", "float32", _PRIME, "sum", asynchronous=True)]
 
 
+def _averages() -> list[Variation]:
+    """What Paddle (3.0 to 3.3) refuses before it asks a custom device; in graphs it asks, see _graph_reductions."""
+    return [
+        Variation(name, dtype, _PRIME, "avg") for name in ("all_reduce", "reduce_scatter") for dtype in _HALF_AND_FULL
+    ]
+
+
+def _graph_sample() -> list[Variation]:
+    """One program of each operation, and those with a second form."""
+    calls = [Variation(name, "float32", _PRIME, _graph_reductions(name)[0]) for name in GRAPH_ROWS]
+    calls += [Variation(name, "float32", 7, _graph_reductions(name)[0], in_place=True) for name in _TWO_FORMS]
+    return [*calls, Variation("graph_all_reduce", "bfloat16", _PRIME, "max")]
+
+
 def _dtypes(operation: str, ranks: int, profile: str) -> Sequence[str]:
-    return _DTYPES if ranks == 2 or profile == "full" else ("float32", "bfloat16")
+    offered = DTYPES.get(operation, _DTYPES)
+    wanted = offered if ranks == 2 or profile == "full" else _HALF_AND_FULL
+    return [dtype for dtype in wanted if dtype in offered]
 
 
 def _reductions(operation: str) -> Sequence[str]:
@@ -134,16 +182,61 @@ def _variations(operation: str, dtype: str, ranks: int, profile: str) -> Iterabl
     yield Variation(operation, dtype, _PRIME, first, misaligned=True)
     yield Variation(operation, dtype, _PRIME, first, asynchronous=True)
     yield Variation(operation, dtype, 7, first, repeat=10 if profile == "standard" else 50)
-    width = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "int8": 1, "uint8": 1, "bool": 1}.get(dtype, 2)
+    width = numpy_dtype(dtype).itemsize
     yield Variation(operation, dtype, _MIB // width, first)
-    if profile == "full" and dtype in ("float32", "bfloat16"):
-        yield Variation(operation, dtype, 64 * _MIB // width, first)
+    if profile == "full" and dtype in _HALF_AND_FULL:
+        parts = 1 if operation in _OF_ONE_SIZE else ranks
+        yield Variation(operation, dtype, 64 * _MIB // width // parts, first)
     if ranks > 2:
         for members in ((0, 1), (1, ranks - 1), (0, 2, 3)):
             yield Variation(operation, dtype, _PRIME, first, members=members)
 
 
+_TWO_FORMS = ("graph_all_reduce", "graph_broadcast", "graph_send_recv")
+_SUMMING = ("graph_mp_allreduce_sum", "graph_c_allreduce_sum", "graph_reduce_scatter")
+
+
+def _graph_reductions(operation: str) -> Sequence[str]:
+    if operation in _SUMMING:
+        return ("sum",)
+    return (*_ASKED, "avg") if operation in ("graph_all_reduce", "graph_reduce") else ("",)
+
+
+def _graph_variations(operation: str, dtype: str, profile: str) -> Iterable[Variation]:
+    """As in eager mode. A program has no misaligned tensors and waits for its collectives; a tensor without elements is
+    taken."""
+    reductions = _graph_reductions(operation)
+    first = reductions[0]
+    averaged = [name for name in reductions if name != "avg" or dtype != "bool"]
+    yield from (Variation(operation, dtype, _PRIME, reduction) for reduction in averaged)
+    yield from (Variation(operation, dtype, count, first) for count in _SIZES if count != _PRIME)
+    if operation in _TWO_FORMS:
+        yield Variation(operation, dtype, _PRIME, first, in_place=True)
+    yield Variation(operation, dtype, 7, first, repeat=2 if profile == "standard" else 10)
+    yield Variation(operation, dtype, _MIB // numpy_dtype(dtype).itemsize, first)
+
+
 # ---- judge ----------------------------------------------------------------------------------------------------------
+
+
+def _why_no_graph(case: Case, session: Session) -> str | None:
+    """Why the graphs of a case cannot run here; ``None`` where they can, and for other cases."""
+    job = case.payload["job"]
+    operations = {item["operation"] for item in job.get("variations", ()) if item["operation"] in GRAPH_ROWS}
+    if "scenario" in job and SCENARIOS[job["scenario"]].graph:
+        operations = {"graph_all_reduce"}
+    if not operations:
+        return None
+    if (reason := why_no_graphs(session.paddle.__version__)) is not None:
+        return reason
+    declared = {name for name, _ in declared_kernels(session.plugin)}
+    wanted = {name for operation in operations for name in KERNELS.get(operation, (operation.removeprefix("graph_"),))}
+    if missing := sorted(wanted - declared):
+        return (
+            f"plugin {session.plugin.name!r} has no kernel {', '.join(missing)}, which static graphs need; "
+            "adapter_sdk_add_plugin(... GRAPH_COLLECTIVES) adds those of the SDK"
+        )
+    return None
 
 
 def _judge(case: Case, answers: Answers, ranks: int) -> Outcome:
@@ -155,6 +248,9 @@ def _judge(case: Case, answers: Answers, ranks: int) -> Outcome:
         for label, faults in answer["wrong"].items():
             wrong.setdefault(label, []).extend(faults)
     refused = {label: why for answer in answers.values() for label, why in answer["refused"].items()}
+    if set(_labels(case)) <= refused.keys():
+        reasons = "; ".join(sorted(set(refused.values())))
+        return Outcome(State.UNSUPPORTED, message=reasons, details={"refused": refused})
     figures = [_figure(label, wrong.get(label, [])) for label in _labels(case) if label not in refused]
     calls = _calls(answers)
     details = {"calls": calls, "refused": refused}
@@ -238,7 +334,8 @@ def _idle(case: Case, answers: Answers) -> str:
     if job["type"] == "scenario":
         wanted = [tuple(answers[0]["calls"])]
     else:
-        wanted = [ROWS[operation] for operation in {item["operation"] for item in job["variations"]}]
+        operations = {item["operation"] for item in job["variations"]}
+        wanted = [ROWS.get(operation) or GRAPH_ROWS[operation] for operation in operations]
     idle = [
         f"rank {rank}: {' or '.join(rows)}"
         for rank, answer in answers.items()
