@@ -118,7 +118,7 @@ def _case(operator: str, dtype: str, what: str, payload: Mapping[str, Any], lack
 
 def _lacking(recipe: Recipe, pack: Pack) -> str:
     """What the pack has not, and the recipe needs; empty where it has it."""
-    if recipe.id not in pack.manifest.weights:
+    if pack.lacks_weights(recipe):
         return f"reference pack {pack.name} has no weights for {recipe.id}; record one that has: adapter-conform record"
     return ""
 
