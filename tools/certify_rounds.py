@@ -38,7 +38,7 @@ FAULTS = (
 )
 """Recipe, cards, faults of one process. The router's has to be planted before any mixture is built."""
 PRECISIONS = "float32,bfloat16"
-VARIANTS = "base,sdpa,rows,ulp,ties"
+VARIANTS = "base,sdpa,ulp"
 
 
 def conform(*arguments: str) -> int:
