@@ -55,7 +55,7 @@ SCALES = {
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
         },
         Evaluation(validation_batches=2, items=640),
-        next_tokens=640,
+        next_tokens=320,
         every=20,
     ),
     "full": _Scale(

@@ -59,7 +59,7 @@ class Workplace:
         """Of the scalar tensor ``loss``, over all cards."""
         if self.cards == 1:
             return float(loss)
-        total = loss.detach().clone()
+        total = loss.detach().clone().reshape([1])
         self.paddle.distributed.all_reduce(total)
         return float(total) / self.cards
 
