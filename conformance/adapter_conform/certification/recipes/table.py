@@ -25,6 +25,8 @@ class _Scale:
     schedules: Mapping[str, Schedule]
     """By task."""
     evaluation: Evaluation
+    next_tokens: int
+    """Held-out items of pretraining: a small model is sure of few of them, so that more differ between devices."""
     every: int
     """Steps between the validation losses of pretraining."""
 
@@ -40,6 +42,7 @@ SCALES = {
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
         },
         Evaluation(validation_batches=8, items=1000),
+        next_tokens=2000,
         every=200,
     ),
     "sample": _Scale(
@@ -52,6 +55,7 @@ SCALES = {
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
         },
         Evaluation(validation_batches=2, items=320),
+        next_tokens=320,
         every=20,
     ),
     "full": _Scale(
@@ -64,6 +68,7 @@ SCALES = {
             "dpo": Schedule(steps=1000, rows=64, length=2048, learning_rate=1e-6, warmup=30),
         },
         Evaluation(validation_batches=64, items=1319),
+        next_tokens=2000,
         every=200,
     ),
 }
@@ -109,7 +114,7 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
     if asked.performance_only:
         evaluation = Evaluation(0, 0)
     elif task == "pretrain":
-        evaluation = replace(evaluation, every=SCALES[scale].every)
+        evaluation = replace(evaluation, items=SCALES[scale].next_tokens, every=SCALES[scale].every)
     begins = _BEGINS.get(task, "sft")
     return Recipe(
         model,
