@@ -17,13 +17,15 @@ import numpy as np
 
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
+from adapter_conform.certification.packs.errors import PackError
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, PackManifest
-from adapter_conform.certification.packs.pack import read_pack
+from adapter_conform.certification.packs.pack import learned_weights, read_pack
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
 from adapter_conform.certification.recipes.starting import Weights
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
+from adapter_conform.certification.recorder.inference import measure_inference
 from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
 from adapter_conform.certification.recorder.operators import record_operators
 from adapter_conform.certification.recorder.tasks import task_of
@@ -54,6 +56,8 @@ class Request:
     resume: bool
     operators: Path | None = None
     """Cases of operators, whose errors are recorded too."""
+    weights: Path | None = None
+    """Another pack, of the same conditions: what was learned there is taken over."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,21 @@ class _Run:
 
 def _runs(request: Request) -> Iterator[_Run]:
     for recipe in request.recipes:
+        if recipe.task == "inference":
+            yield from _inference_runs(recipe, request.variants)
+            continue
         for precision in recipe.precisions:
             # What the device is not held against needs no spread.
             variants = request.variants[:1] if recipe.reference_only else request.variants
             if precision in request.precisions or recipe.reference_only:
                 yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
+
+
+def _inference_runs(recipe: Recipe, variants: Sequence[str]) -> Iterator[_Run]:
+    """Every scheme once, and float32, which the others' error is counted from, with its repetitions."""
+    for precision in dict.fromkeys(("float32", *recipe.precisions)):
+        for variant in variants if precision == "float32" else variants[:1]:
+            yield _Run(recipe, precision, VARIANTS[variant])
 
 
 def record(request: Request, say: Say) -> None:
@@ -83,6 +97,8 @@ def record(request: Request, say: Say) -> None:
     make_repeatable(request.device)
     torch.set_num_threads(request.threads)
     writer = _writer(request)
+    if request.weights is not None:
+        _take_over(request.weights, request.recipes, writer)
     done = writer.recorded()
     runs = list(_runs(request))
     left = [run for run in runs if run.key not in done]
@@ -100,6 +116,16 @@ def record(request: Request, say: Say) -> None:
     writer.finish(_now())
     pack = read_pack(request.out)
     say(f"{request.out}: pack {pack.name}, {len(pack.measurements)} measurements, digest {pack.digest}")
+
+
+def _take_over(folder: Path, recipes: Sequence[Recipe], writer: PackWriter) -> None:
+    """The weights that ``recipes`` start from, out of the pack in ``folder``."""
+    try:
+        for start in dict.fromkeys(recipe.starts_from for recipe in recipes if recipe.starts_from):
+            if writer.final_weights(start) is None:
+                writer.add_final_weights(start, learned_weights(folder, start, writer.provenance))
+    except PackError as error:
+        raise RecordingError(f"--weights {folder}: {error}") from error
 
 
 def _record_operators(cases: Path, device: str, writer: PackWriter, say: Say) -> None:
@@ -159,7 +185,10 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            measurement, network = _measure(run.recipe, conditions, weights, say)
+            if run.recipe.task == "inference":
+                measurement, network = _inferred(run.recipe, conditions, weights, say)
+            else:
+                measurement, network = _measure(run.recipe, conditions, weights, say)
         except (RuntimeError, ValueError, ArithmeticError) as error:
             raise RecordingError(f"{' '.join(run.key)}: {type(error).__name__}: {error}") from error
     measurement.environment = {
@@ -238,6 +267,13 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
     return measurement, network
 
 
+def _inferred(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say) -> tuple[Measurement, Any]:
+    measurement, network = measure_inference(recipe, conditions, weights)
+    measurement.digests["weights"] = weights_digest(weights)
+    say(_summary(measurement))
+    return measurement, network
+
+
 def _summary(measurement: Measurement) -> str:
     words = [f"loss {measurement.losses[0]:.4f} to {measurement.losses[-1]:.4f}"]
     words += [f"validation {loss:.4f}" for loss in list(measurement.validation_losses.values())[-1:]]
@@ -250,8 +286,10 @@ def _summary(measurement: Measurement) -> str:
     return ", ".join([*words, f"{sum(measurement.seconds):.1f} s"])
 
 
-def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """``recipes`` with what they start from, and that first."""
+def in_order(recipes: Sequence[Recipe], alone: bool = False) -> tuple[Recipe, ...]:
+    """``recipes`` with what they start from, and that first; or ``alone``, where another pack has what they need."""
+    if alone:
+        return tuple(recipes)
     known = {recipe.id: recipe for recipe in all_recipes(recipes[0].scale, recipes[0].seed)}
     ordered: dict[str, Recipe] = {}
 
