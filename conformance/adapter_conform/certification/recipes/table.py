@@ -91,6 +91,8 @@ _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
 }
 _WIDE = ("pretrain", "sft")
 """Tasks that are also trained in bfloat16."""
+_QUESTIONS = {"proxy": 1000, "sample": 320, "full": 1319}
+"""Held-out questions of inference: 299 is the least that an equivalence test needs."""
 _SCHEMES = {
     "I": ("float32", "float16", "bfloat16"),
     "II": ("int8",),
@@ -122,7 +124,8 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
     elif task == "pretrain":
         evaluation = replace(evaluation, every=SCALES[scale].every)
     if task == "inference":
-        evaluation = replace(evaluation, validation_batches=SCALES[scale].schedules[task].steps)
+        items = 0 if asked.performance_only else _QUESTIONS[scale]
+        evaluation = Evaluation(SCALES[scale].schedules[task].steps, items)
     begins = _BEGINS.get(task, "sft" if "sft" in asked.tasks else "")
     return Recipe(
         model,
