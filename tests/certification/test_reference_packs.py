@@ -16,8 +16,8 @@ import pytest
 from _packs import DEVICE, PRETRAIN, RECIPES, VERSIONS, manifest, measurement, write_pack
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.packs import PackError, builtin, read_pack
-from adapter_conform.certification.packs.joining import join_packs
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, Entry
+from adapter_conform.certification.packs.merging import merge_packs
 from adapter_conform.certification.packs.summary import compared, described, error_of_means
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.packs.writing import PackWriter
@@ -324,21 +324,21 @@ def test_a_damaged_pack_is_not_resumed(pack: Path) -> None:
 
 def test_packs_recorded_a_model_at_a_time_become_one(pack: Path, tmp_path: Path) -> None:
     other = write_pack(tmp_path / "other", recipe=RECIPES["llama1-13b/pretrain"])
-    whole = join_packs([pack, other], tmp_path / "whole")
+    whole = merge_packs([pack, other], tmp_path / "whole")
     assert {one.recipe for one in whole.measurements} == {PRETRAIN.id, "llama1-13b/pretrain"}
     for recipe in whole.manifest.weights:
         assert whole.weights(recipe)
 
 
-def test_packs_of_different_conditions_or_content_are_not_joined(pack: Path, tmp_path: Path) -> None:
+def test_packs_of_different_conditions_or_content_are_not_merged(pack: Path, tmp_path: Path) -> None:
     other = write_pack(tmp_path / "other", versions={**VERSIONS, "torch": "2.11.0"})
     with pytest.raises(PackError, match="versions"):
-        join_packs([pack, other], tmp_path / "whole")
+        merge_packs([pack, other], tmp_path / "whole")
     again = write_pack(tmp_path / "again")
     writer = PackWriter.open(again, manifest(), resume=True)
     writer.add(measurement(PRETRAIN, "base", weights_digest(read_pack(pack).weights(PRETRAIN.id)), offset=1.0))
     with pytest.raises(PackError, match="they hold another"):
-        join_packs([pack, again], tmp_path / "whole")
+        merge_packs([pack, again], tmp_path / "whole")
 
 
 def test_difference_of_two_packs_in_means_over_twenty_steps(tmp_path: Path, pack: Path) -> None:

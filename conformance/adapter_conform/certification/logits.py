@@ -38,7 +38,8 @@ class LogitRecord:
         """
         table = np.asarray(logits, dtype=np.float32)
         if not np.isfinite(table).all():
-            raise ValueError(f"{int((~np.isfinite(table)).any(axis=-1).sum())} positions have a logit that is not finite")
+            count = int((~np.isfinite(table)).any(axis=-1).sum())
+            raise ValueError(f"{count} positions have a logit that is not finite")
         logprobs = log_softmax(table.astype(np.float64))
         order = np.argsort(-logprobs, axis=-1, kind="stable")[:, :_TOP]
         best = np.take_along_axis(logprobs, order, axis=-1)

@@ -47,6 +47,9 @@ class Measurement:
     """Further figures a step, e.g. DPO's ``margin``."""
     checks: dict[str, str] = field(default_factory=dict)
     """Named yes/no checks -> "" where fulfilled, else what was seen; e.g. "lora reloaded", "lora merged"."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Further figures of the whole run; "lora merged": largest difference of a logit after merging, relative to the
+    largest logit."""
     tokens_per_step: int = 0
     digests: dict[str, str] = field(default_factory=dict)
     """sha256 of ``training``, ``validation``, ``questions`` (bytes of the arrays) and ``weights`` (of the file)."""

@@ -30,6 +30,7 @@ Examples:
   adapter-conform certify --plugin refchip --level I --task pretrain,sft --out part
   adapter-conform certify --plugin acme --level III --reference gpu-pack --key acme.key --out level-3
   adapter-conform certify --resume level-3               # after Ctrl-C, a crash, a reboot
+  adapter-conform certify --resume level-3 --soak soak   # the 14 days, once `adapter-conform soak` has them
   adapter-conform certify --plugin refchip --level I --scale sample --out try
 
 \b
@@ -85,6 +86,12 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 )
 @click.option("--attach", multiple=True, metavar="NAME=FILE", help="What the standard leaves to people.")
 @click.option(
+    "--soak",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of `adapter-conform soak`: its heartbeat log is what proves 14 days.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK."
 )
 @click.option(
@@ -105,6 +112,7 @@ def command(
     resumed: Path | None,
     key: Path | None,
     attach: Sequence[str],
+    soak: Path | None,
     seed: int,
     jobs: int,
     time_budget: float | None,
@@ -121,10 +129,10 @@ def command(
     if resumed is not None:
         from adapter_conform.run import resume
 
-        refuse_beside_resume(context, {"resumed", "jobs", "time_budget", "key", "attach"})
+        refuse_beside_resume(context, {"resumed", "jobs", "time_budget", "key", "attach", "soak"})
         _tell_workers(resumed)
         code = resume(resumed, jobs, time_budget, console)
-        context.exit(int(_conclude(resumed, attach, key, code, console)))
+        context.exit(int(_conclude(resumed, attach, soak, key, code, console)))
     if plugin is None or level is None:
         raise click.UsageError("say which plugin and which level: --plugin NAME --level I")
     options = RunOptions(
@@ -149,7 +157,7 @@ def command(
     CertificateFiles(out).refuse_older()
     _tell_workers(out)
     code = run(options, console)
-    context.exit(int(_conclude(out, attach, key, code, console)))
+    context.exit(int(_conclude(out, attach, soak, key, code, console)))
 
 
 def _settings(level: str, tasks: str, scale: str, seed: int, reference: Path | None) -> dict[str, str]:
@@ -191,12 +199,17 @@ def _tell_workers(folder: Path) -> None:
     os.environ[BUNDLE_VARIABLE] = str(folder.resolve())
 
 
-def _conclude(folder: Path, attached: Sequence[str], key: Path | None, code: ExitCode, console: Console) -> ExitCode:
+def _conclude(
+    folder: Path, attached: Sequence[str], soak: Path | None, key: Path | None, code: ExitCode, console: Console
+) -> ExitCode:
     """The bundle, the verdict on the terminal, and the exit code: the worse of the run's and the tasks'."""
     from adapter_conform.certification.bundle import seal
-    from adapter_conform.certification.certifying import attach, conclude
+    from adapter_conform.certification.certifying import attach, attach_soak, conclude
+    from adapter_conform.manifest import read_manifest
 
     attach(folder, attached)
+    if soak is not None:
+        attach_soak(folder, soak, read_manifest(folder / "plan.json").plugin_name)
     verdict = conclude(folder)
     seal(folder, key)
     _show(console, verdict, folder)

@@ -123,7 +123,7 @@ def _case(operator: str, dtype: str, what: str, payload: Mapping[str, Any], lack
 
 def _lacking(recipe: Recipe, pack: Pack) -> str:
     """What the pack has not, and the recipe needs; empty where it has it."""
-    if recipe.id not in pack.manifest.weights:
+    if pack.lacks_weights(recipe):
         return f"reference pack {pack.name} has no weights for {recipe.id}; record one that has: adapter-conform record"
     return ""
 
@@ -179,7 +179,8 @@ def _details(measurement: Measurement, pack: Pack) -> dict[str, Any]:
 def _losses(measurement: Measurement, pack: Pack) -> dict[str, Any]:
     """Of a training; of inference what executed, by way."""
     if "ways" in measurement.executed:
-        return {key: measurement.executed[key] for key in ("ways", "weight_bytes", "load") if key in measurement.executed}
+        shown = ("ways", "weight_bytes", "load")
+        return {key: measurement.executed[key] for key in shown if key in measurement.executed}
     runs = pack.of(measurement.recipe, measurement.precision)
     return {"loss": {"device": measurement.losses, **({"reference": runs[0].losses} if runs else {})}}
 

@@ -125,7 +125,8 @@ def _own(comparison: Comparison, base: LogitRecord, exact: LogitRecord) -> list[
 def _perplexity(comparison: Comparison, way: str, found: LogitRecord, base: LogitRecord) -> GateFigure:
     here, there = (float(one.surprise.mean(dtype=np.float64)) for one in (found, base))
     note = f"perplexity {math.exp(here):.6g} on the device, {math.exp(there):.6g} on the reference"
-    return at_most(f"perplexity, {way}", "difference of its logarithm", abs(here - there), comparison.limits.late_loss, note)
+    limit = comparison.limits.late_loss
+    return at_most(f"perplexity, {way}", "difference of its logarithm", abs(here - there), limit, note)
 
 
 def _answers(comparison: Comparison, way: str, own: Sequence[Distance], factor: float) -> Iterator[GateFigure]:
@@ -188,8 +189,8 @@ def serving_ratio(requirement: Requirement, recipe: Recipe, run: Measurement, ex
         return information(gate, output, 0.0, why) if recipe.scale != "full" else inconclusive(gate, output, why)
     share = float(load["qps"]) / peak.declared_tflops
     note = (
-        f"{run.precision}: {load['qps']:.4g} requests/s of {load['requests']}, first token {load['first_token_mean']:.3g} s "
-        f"in the mean, {load['first_token_p99']:.3g} s at 99%, {load['tokens_per_second']:.4g} tokens/s; asked for: "
+        f"{run.precision}: {load['qps']:.4g} requests/s of {load['requests']}, first token "
+        f"{load['first_token_mean']:.3g} s in the mean, {load['first_token_p99']:.3g} s at 99%, {load['tokens_per_second']:.4g} tokens/s; asked for: "
         f"{requirement.min_ratio or 0:g} of an A800, of which no figure is published"
     )
     if recipe.scale != "full":

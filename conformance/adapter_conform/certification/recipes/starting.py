@@ -20,13 +20,18 @@ __all__ = [
     "initial_weights",
     "lora_modules",
     "lora_weights",
+    "neighbouring",
     "prefix_weights",
+    "storable",
 ]
 
 Weights = dict[str, NDArray[np.float32]]
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers that get a low-rank adapter, in every layer of the model."""
+
+MERGED_PROBES = 32
+"""Questions whose logits are compared before and after low-rank adapters were merged."""
 
 _SPREAD = 0.02
 _ROUTER_SPREAD = 0.1
@@ -50,6 +55,24 @@ def initial_weights(recipe: Recipe) -> Weights:
         return (state.standard_normal(shape) * _SPREAD).astype(np.float32)
 
     return _DRAWN[architecture](recipe.settings, normal)
+
+
+def storable(weights: Weights) -> Weights:
+    """Numbers that float16 holds exactly, as a pack stores them in half the room: what device and reference both start
+    from, so that nothing is lost by rounding what another training learned."""
+    return {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
+
+
+def neighbouring(weights: Weights) -> Weights:
+    """Every number moved to the float32 above or below, at random. Products with these weights lie from the exact ones
+    as far as those of a device that rounds every term once, which is the least that a device does."""
+    draw = np.random.RandomState(1)
+    infinity = np.float32(np.inf)
+
+    def moved(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.nextafter(array, np.where(draw.random_sample(array.shape) < 0.5, infinity, -infinity))
+
+    return {name: moved(array) for name, array in weights.items()}
 
 
 def lora_modules(settings: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

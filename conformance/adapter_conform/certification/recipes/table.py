@@ -25,6 +25,8 @@ class _Scale:
     schedules: Mapping[str, Schedule]
     """By task."""
     evaluation: Evaluation
+    next_tokens: int
+    """Held-out items of pretraining: a small model is sure of few of them, so that more differ between devices."""
     every: int
     """Steps between the validation losses of pretraining."""
 
@@ -41,6 +43,7 @@ SCALES = {
             "inference": Schedule(steps=2, rows=32, length=18),
         },
         Evaluation(validation_batches=8, items=1000),
+        next_tokens=2000,
         every=200,
     ),
     "sample": _Scale(
@@ -53,7 +56,8 @@ SCALES = {
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
             "inference": Schedule(steps=1, rows=32, length=18),
         },
-        Evaluation(validation_batches=2, items=320),
+        Evaluation(validation_batches=2, items=640),
+        next_tokens=640,
         every=20,
     ),
     "full": _Scale(
@@ -67,6 +71,7 @@ SCALES = {
             "inference": Schedule(steps=2, rows=32, length=18),
         },
         Evaluation(validation_batches=64, items=1319),
+        next_tokens=2000,
         every=200,
     ),
 }
@@ -122,7 +127,7 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
     if asked.performance_only:
         evaluation = Evaluation(0, 0)
     elif task == "pretrain":
-        evaluation = replace(evaluation, every=SCALES[scale].every)
+        evaluation = replace(evaluation, items=SCALES[scale].next_tokens, every=SCALES[scale].every)
     if task == "inference":
         items = 0 if asked.performance_only else _QUESTIONS[scale]
         evaluation = Evaluation(SCALES[scale].schedules[task].steps, items)

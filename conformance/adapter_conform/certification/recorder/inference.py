@@ -1,5 +1,5 @@
 """Inference in PyTorch, in every scheme of the standard: a scheme's integers are imitated, so that what it costs by
-itself is known. Dequantized weights are multiplied in the scheme's dtype; int8 times int8 is summed exactly, in float64."""
+itself is known. Dequantized weights are multiplied in the scheme's dtype; int8 times int8 is summed exactly."""
 
 from __future__ import annotations
 

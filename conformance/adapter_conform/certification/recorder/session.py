@@ -8,6 +8,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,13 @@ from adapter_conform.certification.packs.manifest import OPERATORS_FILE, PackMan
 from adapter_conform.certification.packs.pack import learned_weights, read_pack
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
-from adapter_conform.certification.recipes.starting import Weights
+from adapter_conform.certification.recipes.starting import Weights, neighbouring, storable
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
 from adapter_conform.certification.recorder.inference import measure_inference
 from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
 from adapter_conform.certification.recorder.operators import record_operators
+from adapter_conform.certification.recorder.routing import other_experts
 from adapter_conform.certification.recorder.tasks import task_of
 from adapter_conform.certification.recorder.training import train
 
@@ -58,6 +60,8 @@ class Request:
     """Cases of operators, whose errors are recorded too."""
     weights: Path | None = None
     """Another pack, of the same conditions: what was learned there is taken over."""
+    keep_drawn: bool = True
+    """Whether drawn weights are stored; without, whoever reads the pack draws them again and holds them to a digest."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,16 @@ def _runs(request: Request) -> Iterator[_Run]:
             # What the device is not held against needs no spread.
             variants = request.variants[:1] if recipe.reference_only else request.variants
             if precision in request.precisions or recipe.reference_only:
-                yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
+                fitting = (VARIANTS[name] for name in variants if VARIANTS[name].fits(recipe, precision))
+                yield from (_Run(recipe, precision, variant) for variant in fitting)
 
 
 def _inference_runs(recipe: Recipe, variants: Sequence[str]) -> Iterator[_Run]:
     """Every scheme once, and float32, which the others' error is counted from, with its repetitions."""
     for precision in dict.fromkeys(("float32", *recipe.precisions)):
-        for variant in variants if precision == "float32" else variants[:1]:
-            yield _Run(recipe, precision, VARIANTS[variant])
+        for name in variants if precision == "float32" else variants[:1]:
+            if VARIANTS[name].fits(recipe, precision):
+                yield _Run(recipe, precision, VARIANTS[name])
 
 
 def record(request: Request, say: Say) -> None:
@@ -181,7 +187,7 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
 
     torch.set_num_threads(request.threads * (2 if run.variant.more_threads else 1))
     conditions = Conditions(request.device, request.threads, run.precision, run.variant)
-    weights = _starting_weights(run.recipe, writer)
+    weights = _starting_weights(run.recipe, writer, request.keep_drawn)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -201,7 +207,7 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
         "nondeterministic": sorted({str(one.message) for one in caught if "deterministic" in str(one.message)}),
     }
     if run.precision == "float32" and run.variant.name == "base" and _is_start(run.recipe):
-        writer.add_final_weights(run.recipe.id, _storable(exported_weights(network)))
+        writer.add_final_weights(run.recipe.id, storable(exported_weights(network)))
     writer.add(measurement)
 
 
@@ -210,7 +216,7 @@ def _is_start(recipe: Recipe) -> bool:
     return any(other.starts_from == recipe.id for other in all_recipes(recipe.scale, recipe.seed))
 
 
-def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
+def _starting_weights(recipe: Recipe, writer: PackWriter, keep_drawn: bool) -> Weights:
     """Recorded, so that every machine starts from the same bits."""
     if recipe.starts_from:
         weights = writer.final_weights(recipe.starts_from)
@@ -221,18 +227,14 @@ def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
             )
         writer.start_from(recipe.id, recipe.starts_from)
         return weights
-    return writer.initial_weights(recipe.id, lambda: _storable(initial_weights(recipe)))
-
-
-def _storable(weights: Weights) -> Weights:
-    """Numbers that float16 holds exactly, as a pack stores them in half the room: what device and reference both start
-    from, so that nothing is lost by rounding what another training learned."""
-    return {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
+    if not keep_drawn:
+        return storable(initial_weights(recipe))
+    return writer.initial_weights(recipe.id, lambda: storable(initial_weights(recipe)))
 
 
 def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say) -> tuple[Measurement, Any]:
     network = build_network(recipe, conditions.variant.attention)
-    load_weights(network, weights)
+    load_weights(network, neighbouring(weights) if conditions.variant.moved_weights else weights)
     network.to(conditions.device)
     network.train()
     task = task_of(recipe, network, conditions)
@@ -255,10 +257,13 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
             spoken = time.monotonic()
             say(f"step {step} of {recipe.schedule.steps}, loss {loss:.4f}")
 
-    curves = train(task.learning, task.loss, recipe.schedule, after)
-    score(recipe.schedule.steps)
+    with _routed(recipe, conditions.variant, say):
+        curves = train(task.learning, task.loss, recipe.schedule, after)
+        score(recipe.schedule.steps)
     network.eval()
-    measurement.items = task.items()
+    if conditions.variant.name == "base" and not recipe.reference_only:  # what a device's answers are held against
+        measurement.items = task.items()
+    measurement.figures = task.figures()
     measurement.curves = copy.deepcopy(task.curves)
     measurement.losses, measurement.gradient_norms = curves.losses, curves.gradient_norms
     measurement.seconds, measurement.tokens_per_step = curves.seconds, task.tokens_per_step
@@ -268,10 +273,22 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
 
 
 def _inferred(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say) -> tuple[Measurement, Any]:
-    measurement, network = measure_inference(recipe, conditions, weights)
+    with _routed(recipe, conditions.variant, say):
+        moved = neighbouring(weights) if conditions.variant.moved_weights else weights
+        measurement, network = measure_inference(recipe, conditions, moved)
     measurement.digests["weights"] = weights_digest(weights)
     say(_summary(measurement))
     return measurement, network
+
+
+@contextmanager
+def _routed(recipe: Recipe, variant: Variant, say: Say) -> Iterator[None]:
+    if not variant.other_experts:
+        yield
+        return
+    with other_experts(int(recipe.settings["num_experts_per_tok"])) as decided:
+        yield
+    say(f"{decided[0]} ties between experts, decided the other way")
 
 
 def _summary(measurement: Measurement) -> str:

@@ -80,6 +80,7 @@ def measure(session: Session, recipe: Recipe, precision: str, weights: Weights, 
         calls = watched.total()
         measurement.items = trainer.task.answer()
         measurement.checks = dict(trainer.task.check())
+        measurement.figures = dict(trainer.task.figures)
     except Exception as error:  # whatever a device makes of it: the figures so far are kept, and the case fails
         traceback.print_exc()
         measurement.error = f"after {len(measurement.losses)} steps: {type(error).__name__}: {error}".strip()

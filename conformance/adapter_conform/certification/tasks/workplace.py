@@ -60,6 +60,8 @@ class Task:
     """What the model makes of the held-out questions."""
     check: Callable[[], Mapping[str, str]] = dict
     """Named checks -> "" where fulfilled, else what was seen."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What ``check`` measured."""
     may_lack_gradients: tuple[str, ...] = field(default=())
     """Parts of names of parameters that a batch need not reach."""
 

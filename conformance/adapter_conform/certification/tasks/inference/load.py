@@ -62,9 +62,7 @@ def offer(engine: Engine, prompts: Tokens, answer: int, rate: float, seconds: fl
             ended += output.finish is not None
     spent = time.perf_counter() - start
     waits = np.array(list(first.values()))
-    return Trial(
-        rate, count / spent, count, float(waits.mean()), float(np.quantile(waits, 0.99)), tokens / spent
-    )
+    return Trial(rate, count / spent, count, float(waits.mean()), float(np.quantile(waits, 0.99)), tokens / spent)
 
 
 def _most(engine: Engine) -> int:

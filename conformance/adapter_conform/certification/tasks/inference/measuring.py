@@ -152,5 +152,3 @@ class _Run:
             engine = make_engine(self.place, self.recipe, self.weights, self.scheme)
             seconds, count = _SECONDS[self.recipe.scale], self.questions.answers.shape[1]
             self.measurement.executed["load"] = bear(engine, self.questions.prompts, count, seconds)
-
-

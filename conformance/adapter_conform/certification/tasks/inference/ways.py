@@ -117,9 +117,7 @@ def make_engine(place: Workplace, recipe: Recipe, weights: Weights, scheme: Sche
     maxima = {}
     if scheme.calibrated:
         texts = calibration_rows(recipe).reshape(-1, recipe.schedule.length).tolist()
-        maxima = {
-            name: np.abs(rows).max(axis=0) for name, rows in record_inputs(paddle, shape, weights, texts).items()
-        }
+        maxima = {name: np.abs(rows).max(axis=0) for name, rows in record_inputs(paddle, shape, weights, texts).items()}
 
     def make(name: str, weight: Any, bias: Any) -> Linear:
         return linear(paddle, scheme, weight, bias, maxima.get(name))
