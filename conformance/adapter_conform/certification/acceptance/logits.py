@@ -74,7 +74,7 @@ def distance(found: LogitRecord, wanted: LogitRecord) -> Distance:
 def logit_figures(
     way: str, found: LogitRecord, exact: LogitRecord, own: Sequence[Distance], factor: float
 ) -> Iterator[GateFigure]:
-    """``found`` of the device against ``exact``, the reference in float32; ``own``: what the reference's runs differ by."""
+    """The device against ``exact``, the reference in float32; ``own``: what the reference's runs differ by."""
     gate = f"logits, {way}"
     if not own:
         yield inconclusive(gate, "error", "the reference has no run that tells how large an error may be")
