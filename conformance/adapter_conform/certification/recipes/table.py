@@ -40,7 +40,7 @@ SCALES = {
             "lora": Schedule(steps=200, rows=16, length=18),
             "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=1e-2),
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
-            "inference": Schedule(steps=2, rows=32, length=18),
+            "inference": Schedule(steps=1, rows=32, length=18),
         },
         Evaluation(validation_batches=8, items=1000),
         next_tokens=2000,
@@ -92,11 +92,11 @@ _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "lora": (("rank", 8), ("alpha", 16)),
     "prefix": (("tokens", 8),),
     "dpo": (("beta", 0.1),),
-    "inference": (("full_positions", 36),),
+    "inference": (("full_positions", 18),),
 }
 _WIDE = ("pretrain", "sft")
 """Tasks that are also trained in bfloat16."""
-_QUESTIONS = {"proxy": 1000, "sample": 320, "full": 1319}
+_QUESTIONS = {"proxy": 800, "sample": 320, "full": 1319}
 """Held-out questions of inference: 299 is the least that an equivalence test needs."""
 _SCHEMES = {
     "I": ("float32", "float16", "bfloat16"),

@@ -89,7 +89,11 @@ def _runs(request: Request) -> Iterator[_Run]:
 
 
 def _inference_runs(recipe: Recipe, variants: Sequence[str]) -> Iterator[_Run]:
-    """Every scheme once, and float32, which the others' error is counted from, with its repetitions."""
+    """Every scheme once, and float32, which the others' error is counted from, with its repetitions. Of a model that
+    counts for speed alone nothing is held against a reference, which then shows what it starts from."""
+    if recipe.performance_only:
+        yield _Run(recipe, "float32", VARIANTS[variants[0]])
+        return
     for precision in dict.fromkeys(("float32", *recipe.precisions)):
         for name in variants if precision == "float32" else variants[:1]:
             if VARIANTS[name].fits(recipe, precision):
