@@ -56,8 +56,13 @@ class LogitRecord:
             found = cls(**{name: _unpacked(data[name], kind) for name, kind in _ARRAYS.items()})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no record of logits: {type(error).__name__}: {error}") from error
-        count = len(found.surprise)
-        if found.top_ids.shape != (count, _TOP) or found.top_logprobs.shape != (count, _TOP) or found.full.ndim != 2:
+        count = found.surprise.size
+        if (
+            found.surprise.ndim != 1
+            or found.top_ids.shape != (count, _TOP)
+            or found.top_logprobs.shape != (count, _TOP)
+            or found.full.ndim != 2
+        ):
             raise ValueError("no record of logits: its parts do not fit together")
         if not count or not all(np.isfinite(array).all() for array in (found.top_logprobs, found.surprise, found.full)):
             raise ValueError("no record of logits: it is empty, or a number is not finite")

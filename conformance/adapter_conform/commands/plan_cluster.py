@@ -42,7 +42,9 @@ _TRAININGS = tuple(task for task in TASKS if task != "inference")
 @click.option(
     "--peak", required=True, type=click.FloatRange(min=0, min_open=True), metavar="TFLOPS", help="Of a card, bfloat16."
 )
-@click.option("--task", "tasks", default="", metavar="NAMES", help=f"Only these, joined by commas: {','.join(_TRAININGS)}.")
+@click.option(
+    "--task", "tasks", default="", metavar="NAMES", help=f"Only these, joined by commas: {','.join(_TRAININGS)}."
+)
 @click.option("--model", "models", default="", metavar="NAMES", help="Only these, joined by commas.")
 @click.option(
     "--mfu",
