@@ -1,7 +1,7 @@
 """Runs inference recipes on the device, each with a fault, and prints what acceptance says.
 
-``python inference_rounds.py PACK SCALE SEED RECIPE:PRECISION:FAULT...``; "healthy" is none. The last line is JSON:
-argument -> [state, gates that failed].
+``python inference_rounds.py PACK SCALE SEED RECIPE:PRECISION:FAULT[:WAY]...``; "healthy" is none. With a WAY the model
+runs that way alone, which saves the time of the others. The last line is JSON: argument -> [state, gates that failed].
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 
 def main(pack_folder: str, scale: str, seed: str, *rounds: str) -> None:
@@ -19,7 +20,7 @@ def main(pack_folder: str, scale: str, seed: str, *rounds: str) -> None:
     from adapter_conform.certification.digests import weights_digest
     from adapter_conform.certification.packs import read_pack
     from adapter_conform.certification.recipes import recipes_of
-    from adapter_conform.certification.tasks.inference.measuring import measure_inference
+    from adapter_conform.certification.tasks.inference import measuring
     from adapter_conform.session import open_session
     from inference_faults import FAULTS
 
@@ -28,11 +29,12 @@ def main(pack_folder: str, scale: str, seed: str, *rounds: str) -> None:
     session = open_session("refchip", 0)
     found = {}
     for words in rounds:
-        name, precision, fault = words.split(":")
+        name, precision, fault, only = (*words.split(":"), "")[:4]
         recipe = recipes[name]
         weights = pack.weights(recipe.id)
-        with nullcontext() if fault == "healthy" else FAULTS[fault](session.paddle):
-            measurement = measure_inference(session, recipe, precision, weights, weights_digest(weights))
+        alone = mock.patch.object(measuring, "WAYS", (only,)) if only else nullcontext()
+        with alone, nullcontext() if fault == "healthy" else FAULTS[fault](session.paddle):
+            measurement = measuring.measure_inference(session, recipe, precision, weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
         wrong = [one for one in figures if not one.passed and not is_inconclusive(one)]
         for one in figures:

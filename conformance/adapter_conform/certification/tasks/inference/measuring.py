@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +27,10 @@ from adapter_conform.serving.shape import DecoderShape, drawn_weights
 if TYPE_CHECKING:
     from adapter_conform.session import Session
 
-__all__ = ["measure_inference"]
+__all__ = ["WAYS", "measure_inference"]
 
+WAYS = ("eager", "static", "served")
+"""How a model runs; the serving engine does not know every architecture."""
 _BATCH = 64
 """Questions at a time."""
 _EVERY_WAY = 64
@@ -70,11 +71,11 @@ class _Run:
         prepared = prepare(self.place, self.recipe, self.weights, self.scheme)
         self.measurement.executed["weight_bytes"] = prepared.weight_bytes
         self._inspect(prepared)
-        for name, make in self._ways(prepared):
+        for name in self._names:
             print(f"{self.recipe.id} {self.measurement.precision}: {name}")
             sys.stdout.flush()
             with self.session.watch() as calls:
-                way = make()
+                way = self._way(name, prepared)
             before = calls.total()
             with self.session.watch() as calls:
                 self._logits(name, way)
@@ -90,19 +91,21 @@ class _Run:
             total = self.measurement.executed["kernels"]
             for key, count in calls.total().items():
                 total[key] = total.get(key, 0) + count
-        if self._is_served:
+        if "served" in self._names:
             self._serve()
 
     @property
-    def _is_served(self) -> bool:
-        return self.recipe.standard_model.architecture in SERVED
+    def _names(self) -> tuple[str, ...]:
+        served = self.recipe.standard_model.architecture in SERVED
+        return tuple(name for name in WAYS if served or name != "served")
 
-    def _ways(self, prepared: Prepared) -> Iterator[tuple[str, Callable[[], Way]]]:
+    def _way(self, name: str, prepared: Prepared) -> Way:
         schedule = self.recipe.schedule
-        yield "eager", lambda: Eager(self.place, prepared)
-        yield "static", lambda: Exported(self.place, prepared, schedule.rows, schedule.length)
-        if self._is_served:
-            yield "served", lambda: Served(make_engine(self.place, self.recipe, self.weights, self.scheme))
+        if name == "eager":
+            return Eager(self.place, prepared)
+        if name == "static":
+            return Exported(self.place, prepared, schedule.rows, schedule.length)
+        return Served(make_engine(self.place, self.recipe, self.weights, self.scheme))
 
     def _inspect(self, prepared: Prepared) -> None:
         model = prepared.model
