@@ -101,6 +101,7 @@ def device(recipe: Recipe, precision: str, seed: int = 7, factor: float = 1.0) -
         if scheme.bits:
             kernels[f"matmul/{scheme.dtype}"] = 10
         ways[way] = {"passes": 10, "kernels": kernels, "beside": {}, "preparing": {}}
+    ways["static"]["lowered"] = {"on_device": 100, "moved": []}
     run = reference(recipe, precision, seed=seed)
     run.answers = {way: [list(item.answer) for item in run.items[:ANSWERED]] for way in ways}
     run.logits = {way: dict(logits(recipe, precision, seed, factor)) for way in ways}

@@ -85,6 +85,10 @@ def _off_device(run: Measurement, recipe: Recipe) -> None:
     run.executed["off_device"] = ["layer.weight: on cpu"]
 
 
+def _moved_to_host(run: Measurement, recipe: Recipe) -> None:
+    run.executed["ways"]["static"]["lowered"]["moved"] = ["softmax/float32"]
+
+
 def _mixed_up(run: Measurement, recipe: Recipe) -> None:
     run.checks["serving together"] = "request 3: token 1 is 7, not 9"
 
@@ -109,6 +113,7 @@ def _wrong_scores(run: Measurement, recipe: Recipe) -> None:
         (_wide_products, "execution"),
         (_unpacked_weights, "size"),
         (_off_device, "execution"),
+        (_moved_to_host, "execution"),
         (_mixed_up, "check"),
         (_shifted, "logits, served"),
         (_wrong_scores, "score"),
@@ -130,6 +135,10 @@ def _without_a_check(run: Measurement) -> None:
     del run.checks["serving cached"]
 
 
+def _without_placement(run: Measurement) -> None:
+    run.executed["ways"]["static"]["lowered"]["on_device"] = 0
+
+
 def _without_answers(run: Measurement) -> None:
     del run.answers["static"]
 
@@ -138,7 +147,9 @@ def _of_other_texts(run: Measurement) -> None:
     run.logits["eager"] = record(GROUPED, true_logits(GROUPED)) | {"surprise": run.logits["eager"]["top_logprobs"]}
 
 
-@pytest.mark.parametrize("spoil", [_without_a_way, _without_a_check, _without_answers, _of_other_texts])
+@pytest.mark.parametrize(
+    "spoil", [_without_a_way, _without_a_check, _without_placement, _without_answers, _of_other_texts]
+)
 def test_what_was_not_measured_is_inconclusive(spoil: Callable[[Measurement], None]) -> None:
     run = device(GROUPED, "a8w8")
     spoil(run)

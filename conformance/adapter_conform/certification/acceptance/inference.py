@@ -42,12 +42,22 @@ def inference_execution(recipe: Recipe, device: Measurement) -> Iterator[GateFig
             yield from _products(recipe, scheme, way, ways[way])
         else:
             yield inconclusive("execution", f"products, {way}", "the model did not run this way")
-    for key, words in (("fell_back", "kernels of another device"), ("off_device", "parameters elsewhere")):
-        names = device.executed.get(key)
-        if isinstance(names, list):
-            yield fulfilled("execution", words, ", ".join(map(str, names[:8])))
-        else:
-            yield inconclusive("execution", words, "the run did not record it")
+    yield _placement(ways.get("static", {}).get("lowered"))
+    names = device.executed.get("off_device")
+    if isinstance(names, list):
+        yield fulfilled("execution", "parameters elsewhere", ", ".join(map(str, names[:8])))
+    else:
+        yield inconclusive("execution", "parameters elsewhere", "the run did not record it")
+
+
+def _placement(lowered: Any) -> GateFigure:
+    """Of the exported program. An operator that is called eagerly raises where the device has no kernel; in a program
+    it moves to the host in silence."""
+    output = "kernels of the exported program elsewhere"
+    if not isinstance(lowered, Mapping) or not lowered.get("on_device"):
+        return inconclusive("execution", output, "Paddle did not say where it placed the program's kernels")
+    words = f"{lowered['on_device']} on the device"
+    return fulfilled("execution", output, ", ".join(map(str, lowered["moved"][:8])), words)
 
 
 def _ways(recipe: Recipe) -> tuple[str, ...]:

@@ -87,6 +87,7 @@ class _Run:
                 "kernels": dict(kernels),
                 "beside": dict(other),
                 "preparing": before,
+                **({"lowered": way.lowered} if isinstance(way, Exported) else {}),
             }
             total = self.measurement.executed["kernels"]
             for key, count in calls.total().items():

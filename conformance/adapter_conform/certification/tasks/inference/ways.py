@@ -13,6 +13,7 @@ from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.inference import Scheme, calibration_rows
 from adapter_conform.certification.tasks.inference.layers import Prepared, linear
 from adapter_conform.certification.tasks.workplace import Workplace
+from adapter_conform.models.lowered import moved_to_host, print_lowered
 from adapter_conform.models.paddlenlp_adapter import forward_logits, greedy_tokens
 from adapter_conform.models.weights import Weights
 from adapter_conform.quantization.linears import Linear
@@ -74,7 +75,14 @@ class Exported:
             config = paddle.inference.Config(path + ".json", path + ".pdiparams")
             config.enable_custom_device(place.device.split(":")[0], int(place.device.partition(":")[2] or 0))
             config.disable_glog_info()
-            self._predictor = paddle.inference.create_predictor(config)
+            with print_lowered(paddle) as program:
+                self._predictor = paddle.inference.create_predictor(config)
+        self.lowered = {
+            "on_device": sum(program.counts(place.device.split(":")[0]).values()),
+            "moved": sorted({kernel.key for kernel in moved_to_host(program.kernels)}),
+        }
+        """Kernels of the program on the device, and those that the host computes on data of the device: under PIR the
+        switch against fallback has no effect."""
 
     def logits(self, rows: Tokens) -> Logits:
         count, length = rows.shape
