@@ -108,6 +108,7 @@ def device(recipe: Recipe, precision: str, seed: int = 7, factor: float = 1.0) -
     run.environment = {}
     load = {
         "qps": 50.0, "requests": 64, "first_token_mean": 0.1, "first_token_p99": 0.2, "tokens_per_second": 450.0,
+        "within": True,
     }  # fmt: skip
     run.executed |= {"kernels": {scheme.product: 1}, "ways": ways, "fell_back": [], "off_device": [], "load": load}
     if precision == recipe.precisions[0]:

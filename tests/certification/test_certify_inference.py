@@ -18,7 +18,7 @@ GROUPED = "llama3-70b/inference"
 FOUND_BY = {
     f"{GROUPED}:a8w8:healthy": set(),
     f"{GROUPED}:int4:nibble_order:eager": {"logits, eager"},
-    f"{GROUPED}:int4-g64:wrong_scale_axis:eager": {"logits, eager"},
+    f"{GROUPED}:int4:wrong_scale_axis:eager": {"logits, eager"},
     f"{GROUPED}:a8w8:activations_cut_off:eager": {"logits, eager"},
     f"{GROUPED}:int4:wrong_mask_of_the_second_sequence:served": {"logits, served"},
 }

@@ -197,10 +197,11 @@ def serving_ratio(requirement: Requirement, recipe: Recipe, run: Measurement, ex
     if not isinstance(load, Mapping) or peak is None:
         why = "no load was offered" if peak is not None else "the device declares no peak"
         return information(gate, output, 0.0, why) if recipe.scale != "full" else inconclusive(gate, output, why)
-    share = float(load["qps"]) / peak.declared_tflops
+    share = float(load["qps"]) / peak.declared_tflops if load["within"] else 0.0
     first = f"{load['first_token_mean']:.3g} s in the mean, {load['first_token_p99']:.3g} s at 99%"
+    late = "" if load["within"] else " (too late)"
     note = (
-        f"{run.precision}: {load['qps']:.4g} requests/s of {load['requests']}, first token {first}, "
+        f"{run.precision}: {load['qps']:.4g} requests/s of {load['requests']}, first token {first}{late}, "
         f"{load['tokens_per_second']:.4g} tokens/s; asked for: {requirement.min_ratio or 0:g} of an A800, of which no "
         "figure is published"
     )
