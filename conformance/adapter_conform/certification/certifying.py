@@ -177,6 +177,7 @@ def read_extras(files: CertificateFiles) -> Extras:
             resumes.append(Resume(**details["restart"]))
     present = {path.stem for path in files.attachments.glob("*")} if files.attachments.is_dir() else set()
     return Extras(
+        cards=int(read_manifest(files.root / "plan.json").settings.get("cards", 1)),
         peaks=peaks,
         resumes=resumes,
         soak=_soak(files.soak) if files.soak.is_dir() else None,

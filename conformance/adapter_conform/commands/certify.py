@@ -33,6 +33,7 @@ Examples:
   adapter-conform certify --resume level-3               # after Ctrl-C, a crash, a reboot
   adapter-conform certify --resume level-3 --soak soak   # the 14 days, once `adapter-conform soak` has them
   adapter-conform certify --plugin refchip --level I --scale sample --out try
+  adapter-conform certify --plugin refchip --level I --scale sample --cards 2 --out two-cards
 
 \b
 Scales:
@@ -96,6 +97,14 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK."
 )
 @click.option(
+    "--cards",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="That share the batches of pretraining and SFT; other tasks run on one.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, show_default="number of CPUs, at most 4", metavar="N"
 )
 @click.option("--time-budget", metavar="TIME", callback=_duration, help="For the whole run: seconds, or e.g. 20m.")
@@ -115,6 +124,7 @@ def command(
     attach: Sequence[str],
     soak: Path | None,
     seed: int,
+    cards: int,
     jobs: int,
     time_budget: float | None,
     expression: str | None,
@@ -146,7 +156,7 @@ def command(
         expression=expression,
         time_budget=time_budget,
         shrink=False,
-        settings=_settings(level, tasks, scale, seed, reference),
+        settings={**_settings(level, tasks, scale, seed, reference), **_shared(plugin, level, scale, seed, cards)},
     )
     if list_only:
         list_plan(options)
@@ -184,6 +194,30 @@ def _settings(level: str, tasks: str, scale: str, seed: int, reference: Path | N
             f"asked for are {scale!r} and {seed}\nGive --scale and --seed of the pack, or another pack."
         )
     return {"level": level, "task": ",".join(names), "scale": scale, "reference": str(folder)}
+
+
+def _shared(plugin: str, level: str, scale: str, seed: int, cards: int) -> dict[str, str]:
+    """The part of the request that names several cards; nothing for one.
+
+    Raises:
+        UsageProblem: the machine has fewer, or they cannot share a batch evenly.
+    """
+    if cards == 1:
+        return {}
+    import adapter_sdk
+    from adapter_conform.certification.tasks.sharing import SHARED, why_not_shared
+    from adapter_sdk.errors import AdapterError
+
+    try:
+        loaded = adapter_sdk.load(plugin)
+    except AdapterError as error:
+        raise UsageProblem(str(error)) from error
+    if loaded.collectives is None or loaded.device.cards < cards:
+        found = f"{loaded.device.cards} cards" if loaded.collectives else "no collectives (hook adapter_collectives)"
+        raise UsageProblem(f"--cards {cards}: plugin {plugin!r} declares {found}")
+    for fault in filter(None, (why_not_shared(one, cards) for one in recipes_of(level, SHARED, scale, seed))):
+        raise UsageProblem(f"--cards {cards}: {fault}")
+    return {"cards": str(cards)}
 
 
 def _require_models() -> None:

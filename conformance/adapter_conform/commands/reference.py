@@ -51,7 +51,7 @@ def verify(pack: Path) -> None:
     from adapter_conform.certification.packs import read_pack
 
     read = read_pack(pack)
-    for recipe in sorted(read.manifest.weights):
+    for recipe in sorted(read.manifest.weights.keys() | {one.recipe for one in read.measurements}):
         read.weights(recipe)
     files = read.manifest.files
     size = sum(entry.bytes for entry in files.values()) / 2**20

@@ -63,6 +63,7 @@ class CertificationSuite:
             "seed": request.seed,
             "reference": settings["reference"],
             "reference_digest": pack.digest,
+            "cards": int(settings.get("cards", 1)),
         }
         cases = [_peak_case(dtype, common) for dtype in sorted({_peak_of(p) for r in recipes for p in r.precisions})]
         for recipe in recipes:
@@ -80,8 +81,9 @@ class CertificationSuite:
                 return _check_peak(session, case.dtype)
             recipe = _recipe(case.payload)
             pack = read_pack(Path(case.payload["reference"]))
-            check = _check_restart if case.payload["check"] == "restart" else _check_recipe
-            return check(session, recipe, case.dtype, pack)
+            if case.payload["check"] == "restart":
+                return _check_restart(session, recipe, case.dtype, pack)
+            return _check_recipe(session, recipe, case.dtype, pack, int(case.payload["cards"]))
         finally:
             session.paddle.set_device(session.device)
 
@@ -134,13 +136,18 @@ def _recipe(payload: Mapping[str, Any]) -> Recipe:
     return found
 
 
-def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack) -> Outcome:
+def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack, cards: int) -> Outcome:
     from adapter_conform.certification.tasks.inference.measuring import measure_inference
-    from adapter_conform.certification.tasks.measuring import measure as measure_training
+    from adapter_conform.certification.tasks.measuring import measure
+    from adapter_conform.certification.tasks.sharing import SHARED, measure_shared
 
     weights = pack.weights(recipe.id)
-    measure = measure_inference if recipe.task == "inference" else measure_training
-    measurement = measure(session, recipe, precision, weights, weights_digest(weights))
+    if cards > 1 and recipe.task in SHARED:
+        measurement = measure_shared(session, recipe, precision, pack, cards)
+    elif recipe.task == "inference":
+        measurement = measure_inference(session, recipe, precision, weights, weights_digest(weights))
+    else:
+        measurement = measure(session, recipe, precision, weights, weights_digest(weights))
     _write(measurement, recipe, precision)
     figures = judge_measurement(recipe, measurement, pack.measurements)
     state = state_of(figures)

@@ -57,7 +57,7 @@ SCALES = {
             "inference": Schedule(steps=1, rows=32, length=18),
         },
         Evaluation(validation_batches=2, items=640),
-        next_tokens=640,
+        next_tokens=320,
         every=20,
     ),
     "full": _Scale(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adapter_conform.certification.measurement import Measurement
@@ -31,6 +31,10 @@ _GATED_PRODUCTS = 9
 _LAYER_PRODUCTS = {"gpt3": 8}
 _ROUTER_PRODUCTS = 2
 """A mixture of experts computes the scores of its router in float32, once a layer, and says so in its source."""
+
+
+def _no_look(_model: Any) -> None:
+    return
 
 
 def task_of(place: Workplace, recipe: Recipe, weights: Weights) -> Task:
@@ -59,9 +63,21 @@ def blank_measurement(recipe: Recipe, precision: str, weights_digest: str) -> Me
     )
 
 
-def measure(session: Session, recipe: Recipe, precision: str, weights: Weights, weights_digest: str) -> Measurement:
-    """Trains and scores; an error ends it early, and stands in the measurement with all figures until then."""
-    place = Workplace(session.paddle, session.device, precision_of(precision))
+def measure(
+    session: Session,
+    recipe: Recipe,
+    precision: str,
+    weights: Weights,
+    weights_digest: str,
+    rank: int = 0,
+    cards: int = 1,
+    look: Callable[[Any], None] = _no_look,
+) -> Measurement:
+    """Trains and scores; an error ends it early, and stands in the measurement with all figures until then.
+
+    With ``cards`` as many processes call this, and each gets the same figures. ``look`` sees the trained model.
+    """
+    place = Workplace(session.paddle, session.device, precision_of(precision), rank, cards)
     measurement = blank_measurement(recipe, precision, weights_digest)
     measurement.environment = environment(session)
 
@@ -78,6 +94,7 @@ def measure(session: Session, recipe: Recipe, precision: str, weights: Weights, 
             off_device = trainer.placement.off_device
             trainer.run()
         calls = watched.total()
+        look(trainer.task.model)
         measurement.items = trainer.task.answer()
         measurement.checks = dict(trainer.task.check())
         measurement.figures = dict(trainer.task.figures)
