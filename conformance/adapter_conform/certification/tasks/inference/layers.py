@@ -108,7 +108,7 @@ def _maxima(place: Workplace, model: Any, layers: Mapping[str, Any], recipe: Rec
 
 
 def _wrapper(paddle: Any) -> type[Any]:
-    class Quantized(paddle.nn.Layer):  # type: ignore[misc, name-defined]  # the class exists once Paddle is imported
+    class Quantized(paddle.nn.Layer):  # type: ignore[misc]  # the class exists once Paddle is imported
         """A quantized layer as Paddle's models and its export want one: integers and scales are its buffers."""
 
         def __init__(self, product: WeightOnly | Int8) -> None:
