@@ -62,8 +62,9 @@ def test_the_standard_is_data() -> None:
     assert ("SD", "sft") in cells
     assert ("SD", "lora") not in cells
     assert ("LLaMA3-70B", "sft") not in cells
-    (gpt,) = (item for item in STANDARD.required("III") if item.model == "GPT-3-175B")
+    (gpt, serving) = (item for item in STANDARD.required("III") if item.model == "GPT-3-175B")
     assert (gpt.performance_only, gpt.min_ratio) == (True, 0.6)
+    assert (serving.task, serving.performance_only, serving.min_ratio) == ("inference", True, 0.4)
     assert STANDARD.baselines["LLaMA1-13B"].tokens_per_tflops == pytest.approx(1969.64 / 312)
     assert len(load_baselines()) == 2
     for text in ("[limits]", "not toml [", ""):
