@@ -56,7 +56,7 @@ SCALES = {
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
             "inference": Schedule(steps=1, rows=32, length=18),
         },
-        Evaluation(validation_batches=2, items=640),
+        Evaluation(validation_batches=2, items=320),
         next_tokens=320,
         every=20,
     ),
