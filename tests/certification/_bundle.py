@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from _packs import DEVICE, manifest
@@ -59,8 +60,20 @@ def make_bundle(folder: Path, pack: Path, seed: int = 7, key: Path | None = None
     from adapter_conform.certification.packs import read_pack
 
     references = read_pack(pack).measurements
+    pairs = [(recipe, precision) for recipe in recipes() for precision in recipe.precisions]
+    runs = [(recipe, run_of(recipe, precision, references, seed)) for recipe, precision in pairs]
+    return bundle_of(runs, TASKS, folder, pack, key)
+
+
+def bundle_of(
+    runs: Sequence[tuple[Recipe, Measurement]], tasks: Sequence[str], folder: Path, pack: Path, key: Path | None
+) -> Path:
+    """What a certification of ``tasks`` leaves whose cases gave ``runs``."""
+    from adapter_conform.certification.packs import read_pack
+
+    references = read_pack(pack).measurements
     (folder / "measurements").mkdir(parents=True)
-    names = [case_id(recipe, precision) for recipe in recipes() for precision in recipe.precisions]
+    names = [case_id(recipe, run.precision) for recipe, run in runs]
     plan = {
         "format": 1,
         "plugin_name": "simulated",
@@ -73,7 +86,7 @@ def make_bundle(folder: Path, pack: Path, seed: int = 7, key: Path | None = None
         "replay": None,
         "shard": None,
         "shrink": False,
-        "narrowed_by": [f"--task {','.join(TASKS)}"],
+        "narrowed_by": [f"--task {','.join(tasks)}"],
         "started": "2030-01-01T00:00:00+00:00",
         "plugin": {"name": "simulated", "distribution_version": "1.0"},
         "library_sha256": "ab" * 32,
@@ -84,20 +97,20 @@ def make_bundle(folder: Path, pack: Path, seed: int = 7, key: Path | None = None
         "available": len(names),
         "digest": "cd" * 32,
         "cases": names,
-        "settings": {"level": "I", "task": ",".join(TASKS), "scale": "sample", "reference": str(pack)},
+        "settings": {"level": "I", "task": ",".join(tasks), "scale": "sample", "reference": str(pack)},
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     writer, journal = RecordWriter(folder / "results.jsonl"), Journal(folder / "journal.jsonl", Story())
     journal.note("session", 0.0, started=plan["started"])
-    for recipe in recipes():
-        for precision in recipe.precisions:
-            run = run_of(recipe, precision, references, seed)
-            name = f"{recipe.id.replace('/', '.')}.{precision}.json"
-            (folder / "measurements" / name).write_text(run.to_json())
-            figures = judge_measurement(recipe, run, references)
-            details = {"recipe": recipe.id, "kernels": run.executed["kernels"], "loss": {"device": run.losses}}
-            identity = (case_id(recipe, precision), "certification", recipe.model.lower(), precision)
-            writer.write(Record(*identity, state_of(figures), "simulated:0", figures, 1.0, "", "", jsonable(details)))
+    for recipe, run in runs:
+        name = f"{recipe.id.replace('/', '.')}.{run.precision}.json"
+        (folder / "measurements" / name).write_text(run.to_json())
+        figures = judge_measurement(recipe, run, references)
+        details = {"recipe": recipe.id, "kernels": run.executed["kernels"]}
+        if recipe.task != "inference":
+            details["loss"] = {"device": run.losses}
+        identity = (case_id(recipe, run.precision), "certification", recipe.model.lower(), run.precision)
+        writer.write(Record(*identity, state_of(figures), "simulated:0", figures, 1.0, "", "", jsonable(details)))
     writer.close()
     journal.note("end", 4.0, stopped=None, quarantined=False)
     journal.close()

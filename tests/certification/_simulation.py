@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import _inference
 import numpy as np
 from adapter_conform.certification.measurement import Item, Measurement
 from adapter_conform.certification.recipes import Recipe, recipes_of
@@ -98,6 +99,11 @@ def whole(
     device, references = [], []
     for recipe in recipes:
         for precision in recipe.precisions:
-            device.append(change(simulated(recipe, precision, "device", seed=7)))
-            references += reference_runs(recipe, precision)
+            if recipe.task == "inference":
+                device.append(change(_inference.device(recipe, precision)))
+            else:
+                device.append(change(simulated(recipe, precision, "device", seed=7)))
+                references += reference_runs(recipe, precision)
+        if recipe.task == "inference":
+            references += _inference.references(recipe)
     return device, references

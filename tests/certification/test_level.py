@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 from _simulation import simulated, whole
-from adapter_conform.certification.acceptance import Extras, LevelVerdict, Peak, Resume, judge_level, soak_of
+from adapter_conform.certification.acceptance import (
+    ATTACHMENTS,
+    Extras,
+    LevelVerdict,
+    Peak,
+    Resume,
+    judge_level,
+    soak_of,
+)
 from adapter_conform.certification.acceptance.soaking import GAP
 from adapter_conform.certification.acceptance.stability import resumed
 from adapter_conform.certification.measurement import Measurement
@@ -54,8 +62,9 @@ def test_the_standard_is_data() -> None:
     assert ("SD", "sft") in cells
     assert ("SD", "lora") not in cells
     assert ("LLaMA3-70B", "sft") not in cells
-    (gpt,) = (item for item in STANDARD.required("III") if item.model == "GPT-3-175B")
+    (gpt, serving) = (item for item in STANDARD.required("III") if item.model == "GPT-3-175B")
     assert (gpt.performance_only, gpt.min_ratio) == (True, 0.6)
+    assert (serving.task, serving.performance_only, serving.min_ratio) == ("inference", True, 0.4)
     assert STANDARD.baselines["LLaMA1-13B"].tokens_per_tflops == pytest.approx(1969.64 / 312)
     assert len(load_baselines()) == 2
     for text in ("[limits]", "not toml [", ""):
@@ -74,7 +83,8 @@ def test_a_healthy_level() -> None:
     assert any("human-evaluation" in line for line in found.missing)
     assert any("GPU" in line for line in found.missing)
     assert not any("GPU:" in line for line in judged(provenance=GPU).missing)
-    assert not any("human" in line for line in judged(extras=Extras(attachments=["human-evaluation-tuning"])).missing)
+    attached = Extras(attachments=list(ATTACHMENTS))
+    assert not any("human" in line for line in judged(extras=attached).missing)
 
 
 def test_a_bad_tuning_takes_the_pretraining_with_it() -> None:
@@ -115,7 +125,7 @@ def test_an_understated_peak_is_found_out() -> None:
 
 def full(cards: int, peak: float) -> LevelVerdict:
     """The true scale, each run at its simulated 2 to 5 thousand tokens a second a step of 0.1 s."""
-    recipes = [replace(recipe, scale="full") for recipe in LEVEL]
+    recipes = [replace(recipe, scale="full") for recipe in LEVEL if recipe.task != "inference"]
     device, references = whole(recipes)
     extras = Extras(cards=cards, peaks=[Peak("float32", peak, peak / 2), Peak("bfloat16", peak, peak / 2)])
     return judge_level(STANDARD, "I", (), recipes, device, references, extras, GPU)

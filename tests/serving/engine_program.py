@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,16 +19,21 @@ import numpy as np
 from adapter_conform.models.architectures import Architecture
 from adapter_conform.models.paddlenlp_adapter import build_model, greedy_tokens
 from adapter_conform.models.weights import paddle_layout
-from adapter_conform.serving import engine as engine_module
 from adapter_conform.serving import sampling
-from adapter_conform.serving.blocks import BlockPool
 from adapter_conform.serving.checks import Bed, by_definition, cached, run_checks, seeded, together
-from adapter_conform.serving.decoder import DTYPES, Decoder
+from adapter_conform.serving.decoder import DTYPES
 from adapter_conform.serving.engine import Engine, EngineSettings
-from adapter_conform.serving.packing import Packed
-from adapter_conform.serving.requests import Request, Sequence
+from adapter_conform.serving.requests import Request
 from adapter_conform.serving.shape import DecoderShape, drawn_weights
 from adapter_conform.session import open_session
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "faults"))
+from inference_faults import (
+    block_reused_too_early,
+    off_by_one_after_a_hit,
+    seed_ignored,
+    wrong_mask_of_the_second_sequence,
+)
 
 session = open_session("refchip", 0)
 paddle = session.paddle
@@ -47,70 +53,7 @@ def report(name: str, **found: Any) -> None:
 
 
 @contextmanager
-def block_reused_too_early() -> Iterator[None]:
-    """A sequence gets a block that another still needs."""
-    take = BlockPool.take
-
-    def hasty(pool: BlockPool, count: int) -> list[int]:
-        blocks = take(pool, count)
-        owned = [block for block, owners in enumerate(pool._owners) if owners and block not in blocks]
-        return [owned[0], *blocks[1:]] if owned else blocks
-
-    def forgiving(pool: BlockPool, blocks: list[int]) -> None:
-        release(pool, [block for block in dict.fromkeys(blocks) if pool._owners[block]])
-
-    release = BlockPool.release
-    with mock.patch.object(BlockPool, "take", hasty), mock.patch.object(BlockPool, "release", forgiving):
-        yield
-
-
-@contextmanager
-def off_by_one_after_a_hit() -> Iterator[None]:
-    """A prompt that begins in the cache goes on one position too early."""
-    right = engine_module.pack
-
-    def off(sequences: list[Sequence], longest: int, block_tokens: int) -> Packed:
-        packed = right(sequences, longest, block_tokens)
-        hits = np.array([[sequence.shared > 0] for sequence in sequences])
-        return replace(packed, decoder=(packed.decoder - hits).astype("int32"))
-
-    with mock.patch.object(engine_module, "pack", off):
-        yield
-
-
-@contextmanager
-def wrong_mask_of_the_second_sequence() -> Iterator[None]:
-    """The second sequence of a batch sees what comes after each of its tokens."""
-    attend = Decoder.attend
-
-    def leaky(decoder: Decoder, qkv: Any, keys: Any, values: Any, **told: Any) -> Any:
-        lengths = np.asarray(told["seq_lens_encoder"].numpy()).reshape(-1)
-        if len(lengths) > 1 and lengths[1] > 1:
-            longest = int(lengths.max())
-            mask = np.where(np.tri(longest, dtype=bool), 0.0, -np.inf).astype("float32")
-            masks = np.repeat(mask[None, None], len(lengths), 0)
-            masks[1] = 0.0
-            told["mask"] = paddle.to_tensor(masks).astype(decoder.dtype)
-        return attend(decoder, qkv, keys, values, **told)
-
-    with mock.patch.object(Decoder, "attend", leaky):
-        yield
-
-
-@contextmanager
-def seed_ignored() -> Iterator[None]:
-    """Sampling draws from the generator of the device."""
-    sample = paddle.tensor.top_p_sampling
-
-    def unseeded(x: Any, ps: Any, topp_seed: Any = None) -> Any:
-        return sample(x, ps)
-
-    with mock.patch.object(paddle.tensor, "top_p_sampling", unseeded):
-        yield
-
-
-@contextmanager
-def one_seed_for_all() -> Iterator[None]:
+def one_seed_for_all(_paddle: Any) -> Iterator[None]:
     """Every token is drawn with the same seed, whatever was asked for."""
     with mock.patch.object(sampling, "seed_of", lambda seed, position: position):
         yield
@@ -134,10 +77,10 @@ def faults() -> None:
         found = {check.name: check.faults[:2] for check in checks if not check.passed}
         report(f"healthy {seed}", found=found, compared=[check.compared for check in checks])
         for fault, check in FAULTS.items():
-            with fault():
+            with fault(paddle):
                 report(f"{fault.__name__} {seed}", found=check(bed).faults[:2])
         if seed == 0:
-            with wrong_mask_of_the_second_sequence():
+            with wrong_mask_of_the_second_sequence(paddle):
                 report("by definition", found=[by_definition(replace(bed, seed=s)).faults[:1] for s in range(1, 4)])
 
 

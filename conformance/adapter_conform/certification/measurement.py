@@ -34,7 +34,7 @@ class Measurement:
     """Its id."""
     recipe_digest: str
     precision: str
-    """float32 (TF32 off), bfloat16 (AMP O1 with master weights float32)"""
+    """float32 (TF32 off), bfloat16 (AMP O1 with master weights float32); of inference the name of a scheme"""
     variant: str
     """"base"; of a reference's repeated runs: what was different, e.g. "sdpa", "threads1"."""
     losses: list[float] = field(default_factory=list)
@@ -57,6 +57,11 @@ class Measurement:
     """Of a device: ``kernels`` ("matmul/float32" -> calls), ``fell_back`` and ``off_device`` (lists of names)."""
     environment: dict[str, Any] = field(default_factory=dict)
     """Where it ran: device, versions, settings, date."""
+    logits: dict[str, Any] = field(default_factory=dict)
+    """Of inference: how the model ran ("model" of a reference; "eager", "static", "served" of a device) -> its
+    :class:`~adapter_conform.certification.logits.LogitRecord`."""
+    answers: dict[str, list[list[int]]] = field(default_factory=dict)
+    """Of inference: how the model ran -> tokens that it wrote for the first items."""
     error: str = ""
     """Why it ended early; the figures until then are kept."""
 

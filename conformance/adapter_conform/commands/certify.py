@@ -28,6 +28,7 @@ _EPILOG = """\b
 Examples:
   adapter-conform certify --plugin refchip --level I --out level-1
   adapter-conform certify --plugin refchip --level I --task pretrain,sft --out part
+  adapter-conform certify --plugin refchip --level III --task inference --out inference
   adapter-conform certify --plugin acme --level III --reference gpu-pack --key acme.key --out level-3
   adapter-conform certify --resume level-3               # after Ctrl-C, a crash, a reboot
   adapter-conform certify --resume level-3 --soak soak   # the 14 days, once `adapter-conform soak` has them

@@ -31,6 +31,10 @@ Exit codes: 0 everything fits; 2 usage error, or something does not fit: the mes
 """
 
 
+_TRAININGS = tuple(task for task in TASKS if task != "inference")
+"""Tasks that are planned for a cluster."""
+
+
 @click.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--level", required=True, type=click.Choice(LEVELS), help="Of the standard; includes all below it.")
 @click.option("--cards", required=True, type=click.IntRange(min=1), metavar="N")
@@ -38,7 +42,9 @@ Exit codes: 0 everything fits; 2 usage error, or something does not fit: the mes
 @click.option(
     "--peak", required=True, type=click.FloatRange(min=0, min_open=True), metavar="TFLOPS", help="Of a card, bfloat16."
 )
-@click.option("--task", "tasks", default="", metavar="NAMES", help=f"Only these, joined by commas: {','.join(TASKS)}.")
+@click.option(
+    "--task", "tasks", default="", metavar="NAMES", help=f"Only these, joined by commas: {','.join(_TRAININGS)}."
+)
 @click.option("--model", "models", default="", metavar="NAMES", help="Only these, joined by commas.")
 @click.option(
     "--mfu",
@@ -70,9 +76,11 @@ def command(
     if not all(map(math.isfinite, (memory, peak, mfu))):
         raise click.UsageError("--memory, --peak and --mfu are to be finite numbers")
     try:
-        recipes = recipes_of(level, _names(tasks), "full")
+        recipes = recipes_of(level, _names(tasks) or _TRAININGS, "full")
     except ValueError as error:
         raise UsageProblem(f"--task: {error}") from error
+    if any(recipe.task not in _TRAININGS for recipe in recipes):
+        raise UsageProblem(f"--task: planned for a cluster are {', '.join(_TRAININGS)}")
     known = list(dict.fromkeys(recipe.model for recipe in recipes))
     wanted = _names(models)
     unknown = [name for name in wanted if name not in known]

@@ -1,4 +1,4 @@
-"""Certification of training: every recipe of a level on the device, held against a recorded reference.
+"""Certification: every recipe of a level on the device, held against a recorded reference.
 
 ``certification/llama1-13b/float32/pretrain``   one recipe in one precision, by the rules of acceptance
 ``certification/llama1-13b/float32/restart``    from a checkpoint, in a fresh process
@@ -65,7 +65,7 @@ class CertificationSuite:
             "reference_digest": pack.digest,
             "cards": int(settings.get("cards", 1)),
         }
-        cases = [_peak_case(dtype, common) for dtype in sorted({p for r in recipes for p in r.precisions})]
+        cases = [_peak_case(dtype, common) for dtype in sorted({_peak_of(p) for r in recipes for p in r.precisions})]
         for recipe in recipes:
             cases += [_recipe_case(recipe, precision, pack, common) for precision in recipe.precisions]
         cases += [
@@ -93,6 +93,11 @@ SUITE = CertificationSuite()
 
 def measurement_file(folder: Path, recipe: Recipe, precision: str) -> Path:
     return folder / "measurements" / f"{recipe.id.replace('/', '.')}.{precision}.json"
+
+
+def _peak_of(precision: str) -> str:
+    """The dtype of the peak that a precision's speed is counted by: bfloat16 for all that is narrower than float32."""
+    return precision if precision == "float32" else "bfloat16"
 
 
 def _peak_case(dtype: str, common: Mapping[str, Any]) -> Case:
@@ -132,12 +137,15 @@ def _recipe(payload: Mapping[str, Any]) -> Recipe:
 
 
 def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack, cards: int) -> Outcome:
+    from adapter_conform.certification.tasks.inference.measuring import measure_inference
     from adapter_conform.certification.tasks.measuring import measure
     from adapter_conform.certification.tasks.sharing import SHARED, measure_shared
 
     weights = pack.weights(recipe.id)
     if cards > 1 and recipe.task in SHARED:
         measurement = measure_shared(session, recipe, precision, pack, cards)
+    elif recipe.task == "inference":
+        measurement = measure_inference(session, recipe, precision, weights, weights_digest(weights))
     else:
         measurement = measure(session, recipe, precision, weights, weights_digest(weights))
     _write(measurement, recipe, precision)
@@ -170,14 +178,18 @@ def _details(measurement: Measurement, pack: Pack) -> dict[str, Any]:
         "kernels": measurement.executed["kernels"],
         "tensors_checked": measurement.executed["tensors_checked"],
         "steps": len(measurement.losses),
-        "loss": {"device": measurement.losses, **_reference_losses(measurement, pack)},
+        **_losses(measurement, pack),
         "error": measurement.error,
     }
 
 
-def _reference_losses(measurement: Measurement, pack: Pack) -> dict[str, list[float]]:
+def _losses(measurement: Measurement, pack: Pack) -> dict[str, Any]:
+    """Of a training; of inference what executed, by way."""
+    if "ways" in measurement.executed:
+        shown = ("ways", "weight_bytes", "load")
+        return {key: measurement.executed[key] for key in shown if key in measurement.executed}
     runs = pack.of(measurement.recipe, measurement.precision)
-    return {"reference": runs[0].losses} if runs else {}
+    return {"loss": {"device": measurement.losses, **({"reference": runs[0].losses} if runs else {})}}
 
 
 def _check_peak(session: Session, dtype: str) -> Outcome:

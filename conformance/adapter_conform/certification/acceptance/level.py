@@ -9,6 +9,7 @@ from typing import Any
 from adapter_conform.cases import GateFigure
 from adapter_conform.certification.acceptance.extras import ATTACHMENTS, Extras
 from adapter_conform.certification.acceptance.figures import is_inconclusive
+from adapter_conform.certification.acceptance.inference import serving_ratio
 from adapter_conform.certification.acceptance.performance import peaks, ratio
 from adapter_conform.certification.acceptance.rules import judge_measurement
 from adapter_conform.certification.acceptance.soaking import soaked, still_missing
@@ -96,7 +97,7 @@ def judge_level(
     general = [*peaks(extras), *_restarts(standard, by_id, references, extras)]
     if extras.soak is not None:
         general += soaked(extras.soak, standard.limits)
-    missing = _missing(extras, standard.limits, provenance)
+    missing = _missing(extras, standard.limits, provenance, {item.task for item in found})
     reasons = [_words(figure) for figure in general if not figure.passed]
     left_out = sorted({item.task for item in standard.required(level)} - set(tasks)) if tasks else []
     if left_out:
@@ -128,7 +129,10 @@ def _required(
     if requirement.min_ratio is not None:
         baseline = standard.baselines.get(requirement.model)
         mine = [run for run in device if run.recipe == recipe.id]
-        speed = [ratio(requirement, recipe, run, extras, baseline, standard.limits) for run in mine]
+        if requirement.task == "inference":
+            speed = [serving_ratio(requirement, recipe, run, extras) for run in mine]
+        else:
+            speed = [ratio(requirement, recipe, run, extras, baseline, standard.limits) for run in mine]
         if not any(figure.passed for figure in speed):  # one precision that is fast enough will do
             verdict = _worst([verdict, _of(speed) if speed else Verdict.INCONCLUSIVE])
             reasons += [_words(figure) for figure in speed]
@@ -183,15 +187,19 @@ def _restarts(
             yield from resumed(resume, mine, standard.limits)
 
 
-def _missing(extras: Extras, limits: Limits, provenance: Mapping[str, Any] | None) -> list[str]:
+def _missing(extras: Extras, limits: Limits, provenance: Mapping[str, Any] | None, tasks: Collection[str]) -> list[str]:
+    """``tasks``: those that were asked for. What concerns training alone is not missed beside inference alone."""
+    trains = set(tasks) != {"inference"}
+    asked = [*ATTACHMENTS[: 1 if trains else 0], *(ATTACHMENTS[1:] if "inference" in tasks else ())]
     found = [
         f"{name}: an attachment; on par with the GPU, judged by people"
-        for name in ATTACHMENTS[:1]
+        for name in asked
         if name not in extras.attachments
     ]
-    if soak := still_missing(extras.soak, limits):
+    soak = still_missing(extras.soak, limits)
+    if trains and soak:
         found.append(soak)
-    if not extras.resumes:
+    if trains and not extras.resumes:
         found.append("restart from a checkpoint: none was tried")
     if not extras.peaks:
         found.append("peak: the declared peak was not checked against a measured one")

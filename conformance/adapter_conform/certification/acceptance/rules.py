@@ -10,6 +10,7 @@ from adapter_conform.certification.acceptance.comparison import Comparison, comp
 from adapter_conform.certification.acceptance.early_loss import curves, early_loss, first_loss, gradient_norm
 from adapter_conform.certification.acceptance.execution import execution
 from adapter_conform.certification.acceptance.figures import inconclusive
+from adapter_conform.certification.acceptance.inference import inference_execution, inference_rules
 from adapter_conform.certification.acceptance.late_loss import late_loss
 from adapter_conform.certification.acceptance.performance import throughput_figures
 from adapter_conform.certification.acceptance.preferences import preferences
@@ -38,6 +39,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "lora": (*_TRAINING, checks, merging, texts),
     "prefix": (*_TRAINING, checks, texts),
     "dpo": (*_TRAINING, checks, curves, preferences),
+    "inference": (comparability, inference_rules, texts),
 }
 """Task -> what is judged beside the reference."""
 
@@ -52,7 +54,7 @@ def judge_measurement(
     limits = limits or load_standard().limits
     figures = [
         *completeness(device, recipe.schedule.steps),
-        *execution(device),
+        *(inference_execution(recipe, device) if recipe.task == "inference" else execution(device)),
         *throughput_figures(device, limits),
     ]
     if recipe.performance_only:

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapter_conform.certification.packs.errors import PackError
 
-__all__ = ["FILE", "FORMAT", "OPERATORS_FILE", "Entry", "PackManifest", "read_manifest"]
+__all__ = ["FILE", "FORMAT", "OPERATORS_FILE", "Entry", "PackManifest", "final_path", "read_manifest"]
 
 FILE = "pack.json"
 FORMAT = 1
@@ -23,6 +23,11 @@ _LARGEST = 16 << 20
 _PATH = re.compile(r"(measurements|weights|operators)/[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.(json|safetensors)")
 """Everything a pack may hold; no part can be "..", absolute, or a device of some system."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def final_path(recipe_id: str) -> str:
+    """Where a pack holds what a recipe has learned."""
+    return f"weights/{recipe_id.replace('/', '.')}.safetensors"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.content import content, content_faults
 from adapter_conform.certification.packs.errors import PackError
-from adapter_conform.certification.packs.manifest import FILE, PackManifest, read_manifest
+from adapter_conform.certification.packs.manifest import FILE, PackManifest, final_path, read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.packs.weightfile import unpacked
 from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
 from adapter_conform.certification.recipes.starting import Weights, storable
 
-__all__ = ["Pack", "builtin", "read_pack"]
+__all__ = ["Pack", "builtin", "learned_weights", "read_pack"]
 
 _SHOWN = 8
 """Faults in one message."""
@@ -117,6 +117,22 @@ def read_pack(path: Path, *, check_recipes: bool = True) -> Pack:
         if relative.startswith("weights/"):
             unpacked(content(folder, manifest, relative), relative)
     return pack
+
+
+def learned_weights(folder: Path, recipe_id: str, provenance: Mapping[str, Any]) -> Weights:
+    """What ``recipe_id`` learned by the pack in ``folder``, for a pack of ``provenance``.
+
+    Raises:
+        PackError: the pack is refused, is of another scale or seed, or did not record it.
+    """
+    pack = read_pack(folder)
+    for name in ("scale", "seed"):
+        if pack.provenance.get(name) != provenance.get(name):
+            raise PackError(f"its {name} is {pack.provenance.get(name)}, asked for is {provenance.get(name)}")
+    path = final_path(recipe_id)
+    if path not in pack.manifest.files:
+        raise PackError(f"pack {pack.name} does not hold what {recipe_id} learned ({path})")
+    return unpacked(content(folder, pack.manifest, path), path)
 
 
 def _refuse(folder: Path, faults: list[str]) -> None:

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from adapter_conform.certification.logits import LogitRecord
 from adapter_conform.certification.measurement import Measurement
+from adapter_conform.certification.recipes.inference import SCHEMES
 
 __all__ = ["PRECISIONS", "measurement_faults"]
 
 PRECISIONS = ("float32", "bfloat16")
+"""Of trainings."""
 
 
 def measurement_faults(measurement: Measurement) -> Iterator[str]:
@@ -18,11 +21,14 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
     for name in ("recipe", "recipe_digest", "precision", "variant", "error"):
         if not isinstance(getattr(measurement, name), str):
             yield f"{name} is no text"
-    if measurement.precision not in PRECISIONS:
-        yield f"precision {measurement.precision!r} is none of {', '.join(PRECISIONS)}"
+    infers = str(measurement.recipe).endswith("/inference")
+    known = tuple(SCHEMES) if infers else PRECISIONS
+    if measurement.precision not in known:
+        yield f"precision {measurement.precision!r} is none of {', '.join(known)}"
     if measurement.error:
         yield f"it ended early: {measurement.error}"
-    yield from _curve_faults(measurement)
+    yield from _curve_faults(measurement, ("losses", "seconds") if infers else ("losses", "gradient_norms", "seconds"))
+    yield from _logit_faults(measurement, infers)
     for name in ("validation_losses", "digests", "environment", "executed", "checks", "figures"):
         if not isinstance(getattr(measurement, name), dict):
             yield f"{name} is no object"
@@ -39,7 +45,18 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
             break
 
 
-def _curve_faults(measurement: Measurement) -> Iterator[str]:
+def _logit_faults(measurement: Measurement, infers: bool) -> Iterator[str]:
+    if not isinstance(measurement.logits, dict) or infers != ("model" in measurement.logits):
+        yield "it has no logits of a model" if infers else "a training has no logits"
+        return
+    for name, data in measurement.logits.items():
+        try:
+            LogitRecord.from_json(data)
+        except ValueError as error:
+            yield f"logits of {name!r}: {error}"
+
+
+def _curve_faults(measurement: Measurement, names: tuple[str, ...]) -> Iterator[str]:
     steps = measurement.losses
     if not isinstance(steps, list) or not steps:
         yield "it has no losses"
@@ -47,7 +64,7 @@ def _curve_faults(measurement: Measurement) -> Iterator[str]:
     if not isinstance(measurement.curves, dict):
         yield "curves is no object"
         return
-    named = {name: getattr(measurement, name) for name in ("losses", "gradient_norms", "seconds")}
+    named = {name: getattr(measurement, name) for name in names}
     for name, curve in (*named.items(), *measurement.curves.items()):
         if not isinstance(curve, list) or not _finite(curve):
             yield f"{name} holds something that is no finite number"

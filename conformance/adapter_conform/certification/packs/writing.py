@@ -10,7 +10,7 @@ from typing import Any
 
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.content import content, content_faults
-from adapter_conform.certification.packs.manifest import FILE, Entry, PackManifest, read_manifest
+from adapter_conform.certification.packs.manifest import FILE, Entry, PackManifest, final_path, read_manifest
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.recipes.starting import Weights
 
@@ -95,18 +95,18 @@ class PackWriter:
         return unpacked(content(self.folder, self._manifest, path), path)
 
     def add_final_weights(self, recipe_id: str, weights: Weights) -> None:
-        self._write(_final(recipe_id), packed(weights))
+        self._write(final_path(recipe_id), packed(weights))
 
     def final_weights(self, recipe_id: str) -> Weights | None:
         """What the recipe learned; ``None`` where that was not recorded."""
-        path = _final(recipe_id)
+        path = final_path(recipe_id)
         if path not in self._manifest.files:
             return None
         return unpacked(content(self.folder, self._manifest, path), path)
 
     def start_from(self, recipe_id: str, other: str) -> None:
         """``recipe_id`` starts from what ``other`` learned."""
-        self._manifest.weights[recipe_id] = _final(other)
+        self._manifest.weights[recipe_id] = final_path(other)
 
     def copy(self, relative: str, data: bytes) -> None:
         """A file of another pack."""
@@ -129,10 +129,6 @@ class PackWriter:
 
     def _write_manifest(self) -> None:
         _replace(self.folder / FILE, self._manifest.to_json().encode())
-
-
-def _final(recipe_id: str) -> str:
-    return f"weights/{recipe_id.replace('/', '.')}.safetensors"
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -32,7 +32,7 @@ _SCORES = ("accuracy", "score", "late loss")
 
 @dataclass(frozen=True)
 class RunSection:
-    """One training on the device beside the reference."""
+    """One training, or one model in one scheme of inference, on the device beside the reference."""
 
     recipe: Recipe
     precision: str
@@ -46,6 +46,20 @@ class RunSection:
     @property
     def name(self) -> str:
         return f"{self.recipe.id} {self.precision}"
+
+    @property
+    def infers(self) -> bool:
+        return self.recipe.task == "inference"
+
+    @property
+    def load(self) -> dict[str, Any]:
+        """What the serving engine bore; empty where no load was offered."""
+        return dict(self.device.executed.get("load", {}))
+
+    @property
+    def worst_logits(self) -> list[GateFigure]:
+        """Of each way that the model ran, the relative error of its logits."""
+        return [one for one in self.figures if one.gate.startswith("logits, ") and one.output == "relative error"]
 
     @property
     def scores(self) -> list[GateFigure]:
@@ -102,12 +116,13 @@ def sections(root: Path, manifest: Manifest) -> list[RunSection]:
 def _section(recipe: Recipe, run: Measurement, references: Sequence[Measurement]) -> RunSection:
     limits = load_standard().limits
     comparison = None if recipe.performance_only else compared(recipe, run, references, limits)
+    trains = recipe.task != "inference"
     return RunSection(
         recipe,
         run.precision,
         judge_measurement(recipe, run, references),
-        _losses(run, comparison),
-        None if comparison is None else _errors(comparison),
+        _losses(run, comparison) if trains else None,
+        None if comparison is None or not trains else _errors(comparison),
         0 if comparison is None else len(comparison.repeats),
         throughput(run, limits),
         run,

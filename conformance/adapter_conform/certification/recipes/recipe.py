@@ -64,7 +64,7 @@ class Recipe:
     model: str
     """A key of :data:`MODELS`."""
     task: str
-    """pretrain, sft, lora, prefix, dpo; base: what SFT starts from"""
+    """pretrain, sft, lora, prefix, dpo, inference; base: what SFT starts from"""
     level: str
     """I, II, III: the level of the standard that asks for it."""
     corpus: str
@@ -79,7 +79,7 @@ class Recipe:
     reference_only: bool = False
     """Trained by the recorder alone, so that others can start from what it learned."""
     options: tuple[tuple[str, float], ...] = ()
-    """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix."""
+    """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix, positions of inference with all logits."""
     scale: str = "proxy"
     """proxy, sample, full: see :mod:`table`."""
     seed: int = 0

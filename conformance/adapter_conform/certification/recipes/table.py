@@ -17,7 +17,7 @@ __all__ = ["LEVELS", "RECIPES", "SCALES", "TASKS", "all_recipes", "recipes_of"]
 LEVELS = ("I", "II", "III")
 """Cumulative: a level asks for all below it."""
 
-TASKS = ("pretrain", "sft", "lora", "prefix", "dpo")
+TASKS = ("pretrain", "sft", "lora", "prefix", "dpo", "inference")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ SCALES = {
             "lora": Schedule(steps=200, rows=16, length=18),
             "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=1e-2),
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
+            "inference": Schedule(steps=1, rows=32, length=18),
         },
         Evaluation(validation_batches=8, items=1000),
         next_tokens=2000,
@@ -53,6 +54,7 @@ SCALES = {
             "lora": Schedule(steps=40, rows=4, length=18, learning_rate=5e-4, warmup=5),
             "prefix": Schedule(steps=40, rows=4, length=18, learning_rate=5e-3, warmup=5),
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
+            "inference": Schedule(steps=1, rows=32, length=18),
         },
         Evaluation(validation_batches=2, items=320),
         next_tokens=320,
@@ -66,6 +68,7 @@ SCALES = {
             "lora": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-4, warmup=30),
             "prefix": Schedule(steps=1000, rows=128, length=2048, learning_rate=2e-3, warmup=30),
             "dpo": Schedule(steps=1000, rows=64, length=2048, learning_rate=1e-6, warmup=30),
+            "inference": Schedule(steps=2, rows=32, length=18),
         },
         Evaluation(validation_batches=64, items=1319),
         next_tokens=2000,
@@ -80,6 +83,7 @@ _CORPORA = {
     "lora": "copy",
     "prefix": "reverse",
     "dpo": "reverse",
+    "inference": "reverse",
 }
 _BEGINS = {"pretrain": "", "base": "", "sft": "base"}
 """Task -> the one whose weights it starts from. Learning a task from nothing passes through a stretch where rounding
@@ -88,9 +92,18 @@ _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "lora": (("rank", 8), ("alpha", 16)),
     "prefix": (("tokens", 8),),
     "dpo": (("beta", 0.1),),
+    "inference": (("full_positions", 18),),
 }
 _WIDE = ("pretrain", "sft")
 """Tasks that are also trained in bfloat16."""
+_QUESTIONS = {"proxy": 800, "sample": 320, "full": 1319}
+"""Held-out questions of inference: 299 is the least that an equivalence test needs."""
+_SCHEMES = {
+    "I": ("float32", "float16", "bfloat16"),
+    "II": ("int8",),
+    "III": ("a8w8", "int4", "int4-g64", "int4-g128"),
+}
+"""Level -> what its models are to be served in, see :mod:`inference`."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +115,10 @@ class _Asked:
 
 _ASKED = {
     "LLaMA1-13B": _Asked("I", TASKS),
-    "Qwen2-14B": _Asked("II", ("pretrain", "sft", "lora", "dpo")),
-    "LLaMA3-70B": _Asked("III", ("pretrain", "sft", "lora", "dpo")),
-    "Qwen2-57B-A14B": _Asked("III", ("pretrain", "sft")),
-    "GPT-3-175B": _Asked("III", ("pretrain",), performance_only=True),
+    "Qwen2-14B": _Asked("II", ("pretrain", "sft", "lora", "dpo", "inference")),
+    "LLaMA3-70B": _Asked("III", ("pretrain", "sft", "lora", "dpo", "inference")),
+    "Qwen2-57B-A14B": _Asked("III", ("pretrain", "sft", "inference")),
+    "GPT-3-175B": _Asked("III", ("pretrain", "inference"), performance_only=True),
 }
 
 
@@ -115,7 +128,10 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
         evaluation = Evaluation(0, 0)
     elif task == "pretrain":
         evaluation = replace(evaluation, items=SCALES[scale].next_tokens, every=SCALES[scale].every)
-    begins = _BEGINS.get(task, "sft")
+    if task == "inference":
+        items = 0 if asked.performance_only else _QUESTIONS[scale]
+        evaluation = Evaluation(SCALES[scale].schedules[task].steps, items)
+    begins = _BEGINS.get(task, "sft" if "sft" in asked.tasks else "")
     return Recipe(
         model,
         task,
@@ -124,12 +140,18 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
         SCALES[scale].schedules[task],
         evaluation,
         starts_from=f"{model}/{begins}".lower() if begins else "",
-        precisions=("float32", "bfloat16") if task in _WIDE else ("float32",),
+        precisions=_precisions(task, asked.level),
         performance_only=asked.performance_only,
         reference_only=task == "base",
         options=_OPTIONS.get(task, ()),
         scale=scale,
     )
+
+
+def _precisions(task: str, level: str) -> tuple[str, ...]:
+    if task == "inference":
+        return _SCHEMES[level]
+    return ("float32", "bfloat16") if task in _WIDE else ("float32",)
 
 
 def all_recipes(scale: str = "proxy", seed: int = 0) -> list[Recipe]:

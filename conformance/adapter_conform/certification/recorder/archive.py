@@ -17,10 +17,14 @@ _PARTS = (
     "models/weights.py",
     "certification/__init__.py",
     "certification/digests.py",
+    "certification/logits.py",
     "certification/measurement.py",
     "certification/packs",
     "certification/recipes",
     "certification/recorder",
+    "quantization/__init__.py",
+    "quantization/calibration.py",
+    "quantization/integers.py",
 )
 """Of the package ``adapter_conform``; whatever these import must be among them."""
 

@@ -23,6 +23,7 @@ _EPILOG = """examples:
   python adapter-conform-recorder.pyz --device cuda --out pack
   python adapter-conform-recorder.pyz --device cuda --out pack --resume          # after an interruption
   python adapter-conform-recorder.pyz --device cuda --out pack --operators cases.npz --resume
+  python adapter-conform-recorder.pyz --device cuda --task inference --weights pack --out inference
   python adapter-conform-recorder.pyz --device cpu --recipe llama1-13b/sft --variants base,rows --out small
 
 Needs torch, transformers (4.57 or later, 5 too) and NumPy; no Paddle, no internet. The folder is a pack after every
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--operators", type=Path, metavar="CASES", help="also record the errors of operators on these cases (.npz)"
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="PACK", help="take the weights that recipes start from out of this pack"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch on the host [1]")
     parser.add_argument("--resume", action="store_true", help="go on with the pack in --out")
@@ -93,7 +97,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error("--threads: at least 1")
     from adapter_conform.certification.recorder import session
 
-    ordered = session.in_order(recipes)
+    ordered = session.in_order(recipes, options.weights is not None)
     if options.list:
         for recipe in ordered:
             print(f"{recipe.id:28} {recipe.schedule.steps} steps, {', '.join(recipe.precisions)}")
@@ -107,6 +111,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         options.out,
         options.resume,
         None if options.operators is None else options.operators.absolute(),
+        None if options.weights is None else options.weights.absolute(),
         not options.leave_out_drawn,
     )
     try:

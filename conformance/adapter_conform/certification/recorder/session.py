@@ -18,13 +18,15 @@ import numpy as np
 
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
+from adapter_conform.certification.packs.errors import PackError
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, PackManifest
-from adapter_conform.certification.packs.pack import read_pack
+from adapter_conform.certification.packs.pack import learned_weights, read_pack
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
 from adapter_conform.certification.recipes.starting import Weights, neighbouring, storable
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
+from adapter_conform.certification.recorder.inference import measure_inference
 from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
 from adapter_conform.certification.recorder.operators import record_operators
 from adapter_conform.certification.recorder.routing import other_experts
@@ -56,6 +58,8 @@ class Request:
     resume: bool
     operators: Path | None = None
     """Cases of operators, whose errors are recorded too."""
+    weights: Path | None = None
+    """Another pack, of the same conditions: what was learned there is taken over."""
     keep_drawn: bool = True
     """Whether drawn weights are stored; without, whoever reads the pack draws them again and holds them to a digest."""
 
@@ -73,12 +77,27 @@ class _Run:
 
 def _runs(request: Request) -> Iterator[_Run]:
     for recipe in request.recipes:
+        if recipe.task == "inference":
+            yield from _inference_runs(recipe, request.variants)
+            continue
         for precision in recipe.precisions:
             # What the device is not held against needs no spread.
             variants = request.variants[:1] if recipe.reference_only else request.variants
             if precision in request.precisions or recipe.reference_only:
                 fitting = (VARIANTS[name] for name in variants if VARIANTS[name].fits(recipe, precision))
                 yield from (_Run(recipe, precision, variant) for variant in fitting)
+
+
+def _inference_runs(recipe: Recipe, variants: Sequence[str]) -> Iterator[_Run]:
+    """Every scheme once, and float32, which the others' error is counted from, with its repetitions. Of a model that
+    counts for speed alone nothing is held against a reference, which then shows what it starts from."""
+    if recipe.performance_only:
+        yield _Run(recipe, "float32", VARIANTS[variants[0]])
+        return
+    for precision in dict.fromkeys(("float32", *recipe.precisions)):
+        for name in variants if precision == "float32" else variants[:1]:
+            if VARIANTS[name].fits(recipe, precision):
+                yield _Run(recipe, precision, VARIANTS[name])
 
 
 def record(request: Request, say: Say) -> None:
@@ -88,6 +107,8 @@ def record(request: Request, say: Say) -> None:
     make_repeatable(request.device)
     torch.set_num_threads(request.threads)
     writer = _writer(request)
+    if request.weights is not None:
+        _take_over(request.weights, request.recipes, writer)
     done = writer.recorded()
     runs = list(_runs(request))
     left = [run for run in runs if run.key not in done]
@@ -105,6 +126,16 @@ def record(request: Request, say: Say) -> None:
     writer.finish(_now())
     pack = read_pack(request.out)
     say(f"{request.out}: pack {pack.name}, {len(pack.measurements)} measurements, digest {pack.digest}")
+
+
+def _take_over(folder: Path, recipes: Sequence[Recipe], writer: PackWriter) -> None:
+    """The weights that ``recipes`` start from, out of the pack in ``folder``."""
+    try:
+        for start in dict.fromkeys(recipe.starts_from for recipe in recipes if recipe.starts_from):
+            if writer.final_weights(start) is None:
+                writer.add_final_weights(start, learned_weights(folder, start, writer.provenance))
+    except PackError as error:
+        raise RecordingError(f"--weights {folder}: {error}") from error
 
 
 def _record_operators(cases: Path, device: str, writer: PackWriter, say: Say) -> None:
@@ -164,7 +195,10 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            measurement, network = _measure(run.recipe, conditions, weights, say)
+            if run.recipe.task == "inference":
+                measurement, network = _inferred(run.recipe, conditions, weights, say)
+            else:
+                measurement, network = _measure(run.recipe, conditions, weights, say)
         except (RuntimeError, ValueError, ArithmeticError) as error:
             raise RecordingError(f"{' '.join(run.key)}: {type(error).__name__}: {error}") from error
     measurement.environment = {
@@ -242,6 +276,15 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
     return measurement, network
 
 
+def _inferred(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say) -> tuple[Measurement, Any]:
+    with _routed(recipe, conditions.variant, say):
+        moved = neighbouring(weights) if conditions.variant.moved_weights else weights
+        measurement, network = measure_inference(recipe, conditions, moved)
+    measurement.digests["weights"] = weights_digest(weights)
+    say(_summary(measurement))
+    return measurement, network
+
+
 @contextmanager
 def _routed(recipe: Recipe, variant: Variant, say: Say) -> Iterator[None]:
     if not variant.other_experts:
@@ -264,8 +307,10 @@ def _summary(measurement: Measurement) -> str:
     return ", ".join([*words, f"{sum(measurement.seconds):.1f} s"])
 
 
-def in_order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """``recipes`` with what they start from, and that first."""
+def in_order(recipes: Sequence[Recipe], alone: bool = False) -> tuple[Recipe, ...]:
+    """``recipes`` with what they start from, and that first; or ``alone``, where another pack has what they need."""
+    if alone:
+        return tuple(recipes)
     known = {recipe.id: recipe for recipe in all_recipes(recipes[0].scale, recipes[0].seed)}
     ordered: dict[str, Recipe] = {}
 

@@ -38,7 +38,7 @@ class Requirement:
     """The one that introduces it; higher levels include it."""
     model: str
     task: str
-    """pretrain, sft, lora"""
+    """pretrain, sft, lora, inference"""
     min_ratio: float | None = None
     """Of throughput per peak TFLOPS to the published figure; None where the standard asks for no speed."""
     performance_only: bool = False
@@ -86,7 +86,7 @@ class Standard:
         return self.levels[: self.levels.index(level) + 1]
 
     def required(self, level: str) -> list[Requirement]:
-        """What ``level`` asks for of training, lower levels included. Raises ConformError for an unknown level."""
+        """What ``level`` asks for, lower levels included. Raises ConformError for an unknown level."""
         included = self.included(level)
         return [requirement for requirement in self.requirements if requirement.level in included]
 
@@ -130,6 +130,10 @@ def _requirements(level: Mapping[str, Any], methods: Mapping[str, str]) -> list[
     for model in pretrain["models"]:
         only = model in pretrain.get("performance_only", ())
         found.append(Requirement(level["name"], model, "pretrain", float(pretrain["min_ratio"]), only))
+    inference = level["inference"]
+    for model in inference["models"]:
+        only = model in inference.get("performance_only", ())
+        found.append(Requirement(level["name"], model, "inference", float(inference["min_ratio"]), only))
     return found
 
 

@@ -23,7 +23,7 @@ from adapter_conform.supervisor.describe import describe_host
 if TYPE_CHECKING:
     from adapter_conform.session import Session
 
-__all__ = ["blank_measurement", "measure", "task_of"]
+__all__ = ["blank_measurement", "environment", "measure", "task_of"]
 
 _REPORTED_EVERY = 50
 _GATED_PRODUCTS = 9
@@ -79,7 +79,7 @@ def measure(
     """
     place = Workplace(session.paddle, session.device, precision_of(precision), rank, cards)
     measurement = blank_measurement(recipe, precision, weights_digest)
-    measurement.environment = _environment(session)
+    measurement.environment = environment(session)
 
     def progress(done: int) -> None:
         if done % _REPORTED_EVERY == 0:
@@ -110,7 +110,8 @@ def measure(
     return measurement
 
 
-def _environment(session: Session) -> dict[str, Any]:
+def environment(session: Session) -> dict[str, Any]:
+    """Where a measurement was made, and when."""
     plugin = session.plugin.device
     return {
         "device": session.device,
