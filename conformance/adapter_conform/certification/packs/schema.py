@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
+from adapter_conform.certification.arrays import as_array
 from adapter_conform.certification.measurement import Measurement
 
 __all__ = ["PRECISIONS", "measurement_faults"]
@@ -28,6 +31,7 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
             yield f"{name} is no object"
     if isinstance(measurement.validation_losses, dict) and not _finite(measurement.validation_losses.values()):
         yield "a validation loss is no finite number"
+    yield from _array_faults(measurement.arrays)
     for item in measurement.items:
         if not isinstance(item.id, str) or not isinstance(item.figures, dict) or not _finite(item.figures.values()):
             yield f"item {item.id!r} is no item"
@@ -35,6 +39,18 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
         if not all(type(token) is int for token in (*item.expected, *item.answer)):
             yield f"item {item.id!r}: a token is no integer"
             break
+
+
+def _array_faults(arrays: Any) -> Iterator[str]:
+    if not isinstance(arrays, dict):
+        yield "arrays is no object"
+        return
+    for name, text in arrays.items():
+        try:
+            if not np.isfinite(as_array(text)).all():
+                yield f"array {name!r} holds something that is no finite number"
+        except ValueError as error:
+            yield f"array {name!r}: {error}"
 
 
 def _curve_faults(measurement: Measurement) -> Iterator[str]:

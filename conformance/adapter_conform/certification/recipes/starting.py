@@ -35,13 +35,18 @@ _ROUTER_SPREAD = 0.1
 _Draw = Callable[..., NDArray[np.float32]]
 
 
-def initial_weights(recipe: Recipe) -> Weights:
+def initial_weights(recipe: Recipe, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:
     """Matrices normal with deviation 0.02, norms one: the start of pretraining and of SFT.
+
+    Args:
+        shapes: of Stable Diffusion, by name of the weight; other architectures are listed here.
 
     Raises:
         ValueError: nothing here draws weights of the recipe's architecture.
     """
     architecture = recipe.standard_model.architecture
+    if shapes is not None:
+        return _of_shapes(np.random.RandomState(_seed(recipe, 1)), shapes)
     if architecture not in _DRAWN:
         raise ValueError(f"recipe {recipe.id}: no initial weights are drawn for architecture {architecture!r}")
     state = np.random.RandomState(_seed(recipe, 1))
@@ -50,6 +55,22 @@ def initial_weights(recipe: Recipe) -> Weights:
         return (state.standard_normal(shape) * _SPREAD).astype(np.float32)
 
     return _DRAWN[architecture](recipe.settings, normal)
+
+
+def _of_shapes(state: np.random.RandomState, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
+    """Matrices and convolutions normal with the variance 1 / (3 inputs), as PyTorch draws them by default; tables of
+    embeddings 0.02, biases too, so that one that is left out shows at once; norms one."""
+    weights: Weights = {}
+    for name in sorted(shapes):
+        shape = shapes[name]
+        if len(shape) == 1:
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            spread = _SPREAD
+        else:
+            centre, spread = 0.0, (3.0 * float(np.prod(shape[1:]))) ** -0.5
+            spread = _SPREAD if "embedding.weight" in name else spread
+        weights[name] = (centre + state.standard_normal(shape) * spread).astype(np.float32)
+    return weights
 
 
 def lora_modules(settings: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

@@ -13,14 +13,17 @@ _PARTS = (
     "errors.py",
     "models/__init__.py",
     "models/data.py",
+    "models/diffusion_names.py",
     "models/shape.py",
     "models/weights.py",
     "certification/__init__.py",
+    "certification/arrays.py",
     "certification/digests.py",
     "certification/measurement.py",
     "certification/packs",
     "certification/recipes",
     "certification/recorder",
+    "certification/recorder/diffusion",
 )
 """Of the package ``adapter_conform``; whatever these import must be among them."""
 

@@ -15,10 +15,11 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from adapter_conform.certification.recipes import Recipe
+from adapter_conform.certification.recipes import Recipe, initial_weights
 from adapter_conform.certification.recipes.starting import Weights
+from adapter_conform.certification.recorder.diffusion.model import StableDiffusion
 
-__all__ = ["build_network", "exported_weights", "load_weights"]
+__all__ = ["build_network", "drawn_weights", "exported_weights", "load_weights"]
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -37,6 +38,8 @@ def build_network(recipe: Recipe, attention: str) -> Any:
         ValueError: this release of transformers builds something else than the recipe's settings ask for.
     """
     architecture = recipe.standard_model.architecture
+    if architecture == "stable_diffusion":
+        return StableDiffusion(recipe, attention)
     model, config = _CLASSES[architecture]
     settings = _gpt_settings(recipe.settings) if architecture == "gpt3" else dict(recipe.settings)
     network = getattr(transformers, model)(
@@ -92,9 +95,18 @@ def load_weights(network: Any, weights: Arrays) -> None:
             state[name].copy_(torch.from_numpy(np.array(array)))
 
 
+def drawn_weights(recipe: Recipe) -> Weights:
+    """What the recipe's model starts from where it starts from nothing."""
+    if recipe.standard_model.architecture != "stable_diffusion":
+        return initial_weights(recipe)
+    state = build_network(recipe, "eager").state_dict()
+    return initial_weights(recipe, {name: tuple(tensor.shape) for name, tensor in state.items()})
+
+
 def exported_weights(network: Any) -> Weights:
     """The weights of ``network``, float32, with the names of transformers 4."""
-    tied = "lm_head.weight" if getattr(network.config, "tie_word_embeddings", False) else ""
+    config = getattr(network, "config", None)
+    tied = "lm_head.weight" if getattr(config, "tie_word_embeddings", False) else ""
     state = {
         name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items() if name != tied
     }

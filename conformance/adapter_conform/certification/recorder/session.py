@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from adapter_conform.certification.arrays import as_text
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, PackManifest
 from adapter_conform.certification.packs.pack import read_pack
 from adapter_conform.certification.packs.writing import PackWriter
-from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
+from adapter_conform.certification.recipes import Recipe, all_recipes
 from adapter_conform.certification.recipes.starting import Weights
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
-from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
+from adapter_conform.certification.recorder.networks import build_network, drawn_weights, exported_weights, load_weights
 from adapter_conform.certification.recorder.operators import record_operators
 from adapter_conform.certification.recorder.tasks import task_of
 from adapter_conform.certification.recorder.training import train
@@ -192,7 +193,7 @@ def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
             )
         writer.start_from(recipe.id, recipe.starts_from)
         return weights
-    return writer.initial_weights(recipe.id, lambda: _storable(initial_weights(recipe)))
+    return writer.initial_weights(recipe.id, lambda: _storable(drawn_weights(recipe)))
 
 
 def _storable(weights: Weights) -> Weights:
@@ -226,10 +227,12 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
             spoken = time.monotonic()
             say(f"step {step} of {recipe.schedule.steps}, loss {loss:.4f}")
 
+    arrays = task.probe()
     curves = train(task.learning, task.loss, recipe.schedule, after)
     score(recipe.schedule.steps)
     network.eval()
     measurement.items = task.items()
+    measurement.arrays = {name: as_text(array) for name, array in {**arrays, **task.sample()}.items()}
     measurement.curves = copy.deepcopy(task.curves)
     measurement.losses, measurement.gradient_norms = curves.losses, curves.gradient_norms
     measurement.seconds, measurement.tokens_per_step = curves.seconds, task.tokens_per_step

@@ -16,6 +16,7 @@ from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.corpora import IGNORED, Preferences, corpus_of, preferences_of
 from adapter_conform.certification.recorder.adapters import Forward, adapt
 from adapter_conform.certification.recorder.conditions import Conditions, autocast
+from adapter_conform.certification.recorder.diffusion.task import Denoising
 from adapter_conform.certification.recorder.training import shortest
 
 __all__ = ["Task", "task_of"]
@@ -39,9 +40,17 @@ class Task(Protocol):
 
     def items(self) -> list[Item]: ...
 
+    def probe(self) -> dict[str, NDArray[np.float32]]:
+        """Outputs before the first step."""
+
+    def sample(self) -> dict[str, NDArray[np.float32]]:
+        """Outputs after the last."""
+
 
 def task_of(recipe: Recipe, network: Any, conditions: Conditions) -> Task:
     """Changes ``network`` where the task adds adapters."""
+    if recipe.standard_model.architecture == "stable_diffusion":
+        return Denoising(recipe, network, conditions)
     forward, learning = adapt(recipe, network)
     kind = _Preferring if recipe.task == "dpo" else _NextToken
     return kind(recipe, network, forward, learning, conditions)
@@ -59,6 +68,11 @@ class _Base:
 
     def prepare(self) -> None:
         raise NotImplementedError
+
+    def probe(self) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+    sample = probe
 
     def tensor(self, array: NDArray[np.int64]) -> Any:
         """On the device; the rows of a training batch in the variant's order."""

@@ -43,6 +43,9 @@ class Workplace:
         return self.paddle.to_tensor(np.ascontiguousarray(array))
 
 
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
 def _nothing() -> list[Item]:
     return []
 
@@ -60,6 +63,10 @@ class Task:
     """What the model makes of the held-out questions."""
     check: Callable[[], Mapping[str, str]] = dict
     """Named checks -> "" where fulfilled, else what was seen."""
+    probe: Callable[[], Arrays] = dict
+    """Outputs before the first step, by name."""
+    sample: Callable[[], Arrays] = dict
+    """Outputs after the last."""
     may_lack_gradients: tuple[str, ...] = field(default=())
     """Parts of names of parameters that a batch need not reach."""
 
