@@ -21,6 +21,7 @@ def main(pack_folder: str, recipe_id: str, scale: str, seed: str, *names: str) -
     from adapter_conform.certification.recipes import recipes_of
     from adapter_conform.certification.tasks.measuring import measure
     from adapter_conform.session import open_session
+    from diffusion_faults import FAULTS as DIFFUSION_FAULTS
     from training_faults import FAULTS
 
     pack = read_pack(Path(pack_folder))
@@ -29,7 +30,7 @@ def main(pack_folder: str, recipe_id: str, scale: str, seed: str, *names: str) -
     session = open_session("refchip", 0)
     found = {}
     for name in names:
-        with nullcontext() if name == "healthy" else FAULTS[name](session.paddle):
+        with nullcontext() if name == "healthy" else {**FAULTS, **DIFFUSION_FAULTS}[name](session.paddle):
             measurement = measure(session, recipe, "float32", weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
         wrong = [one for one in figures if not one.passed and not is_inconclusive(one)]

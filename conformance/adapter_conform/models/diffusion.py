@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCALE", "Diffusion", "StableDiffusion", "build_diffusion", "noise_loss", "sampled_image", "why_no_diffusion"]
+__all__ = [
+    "SCALE",
+    "Diffusion",
+    "StableDiffusion",
+    "build_diffusion",
+    "noise_loss",
+    "sampled_image",
+    "why_no_diffusion",
+]
 
 SCALE = 0.18215
 """Of latent numbers, as Stable Diffusion v1 defines them."""

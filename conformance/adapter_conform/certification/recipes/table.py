@@ -50,8 +50,8 @@ SCALES = {
         Evaluation(validation_batches=8, items=1000),
         every=200,
         pictures={
-            "pretrain": Schedule(steps=400, rows=8, length=1),
-            "sft": Schedule(steps=200, rows=8, length=1, learning_rate=2e-4),
+            "pretrain": Schedule(steps=200, rows=8, length=1),
+            "sft": Schedule(steps=100, rows=8, length=1, learning_rate=2e-4),
         },
         sampling=(("steps", 10), ("guidance", 2.0)),
         sampled=Evaluation(validation_batches=8, items=2),
@@ -103,8 +103,9 @@ _CORPORA = {
     "dpo": "reverse",
 }
 _BEGINS = {"pretrain": "", "base": ""}
-"""Task -> the one whose weights it starts from; SFT from what its model is tuned from, all others from SFT. Learning a task from nothing passes through a stretch where rounding
-grows beyond all bounds; from a model that half knows it, two correct devices stay together to the end."""
+"""Task -> the one whose weights it starts from; SFT from what its model is tuned from, all others from SFT. Learning a
+task from nothing passes through a stretch where rounding grows beyond all bounds; from a model that half knows it, two
+correct devices stay together to the end."""
 _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "lora": (("rank", 8), ("alpha", 16)),
     "prefix": (("tokens", 8),),

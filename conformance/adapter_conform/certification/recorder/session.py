@@ -72,7 +72,7 @@ def _runs(request: Request) -> Iterator[_Run]:
     for recipe in request.recipes:
         for precision in recipe.precisions:
             # What the device is not held against needs no spread.
-            variants = request.variants[:1] if recipe.reference_only else request.variants
+            variants = request.variants[:1] if recipe.reference_only or recipe.performance_only else request.variants
             if precision in request.precisions or recipe.reference_only:
                 yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
 

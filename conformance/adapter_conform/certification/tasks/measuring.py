@@ -39,7 +39,6 @@ _ROUTER_PRODUCTS = 2
 def task_of(place: Workplace, recipe: Recipe, weights: Weights) -> Task:
     """What the recipe trains, ready to go."""
 
-
     def base() -> Any:
         return plain_model(place.paddle, recipe, weights)
 
@@ -131,9 +130,7 @@ def _environment(session: Session) -> dict[str, Any]:
     }
 
 
-def _not_executed(
-    recipe: Recipe, precision: str, calls: Mapping[str, int], steps: int, weights: Weights
-) -> list[str]:
+def _not_executed(recipe: Recipe, precision: str, calls: Mapping[str, int], steps: int, weights: Weights) -> list[str]:
     """Products that did not run on the plugin's own kernels, in this precision, as often as the model has them."""
     if recipe.standard_model.architecture == "stable_diffusion":
         return _networks_not_executed(precision, calls, steps, weights)
