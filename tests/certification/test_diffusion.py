@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -78,9 +79,8 @@ def test_weights_get_paddle_s_names_and_layout() -> None:
     assert paddle_name(old) == paddle_name(new) == "text_encoder.text_model.transformer.layers.0.linear1.weight"
     table = "text_encoder.text_model.embeddings.token_embedding.weight"
     linear, filters = np.zeros((3, 2), np.float32), np.zeros((3, 2, 1, 1), np.float32)
-    laid = diffusion_layout(
-        {table: linear, "unet.time_embedding.linear_1.weight": linear, "unet.conv_in.weight": filters}
-    )
+    dense = "unet.time_embedding.linear_1.weight"
+    laid = diffusion_layout({table: linear, dense: linear, "unet.conv_in.weight": filters})
     assert laid["text_encoder.text_model.token_embedding.weight"].shape == (3, 2)
     assert laid[dense].shape == (2, 3)
     assert laid["unet.conv_in.weight"].shape == (3, 2, 1, 1)
@@ -171,7 +171,7 @@ def program(name: str, *arguments: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         timeout=500,
-        env=conform_environment(),
+        env={**conform_environment(), "REFCHIP_THREADS": os.environ.get("REFCHIP_THREADS", "1")},
         cwd=folder,
         check=False,
     )
