@@ -93,6 +93,7 @@ def simulated(recipe: Recipe, precision: str, variant: str = "base", seed: int =
         if recipe.task == "dpo"
         else {},
         "checks": {"lora reloaded": "", "lora merged": ""} if recipe.task == "lora" else {},
+        "figures": {"lora merged": 2e-6} if recipe.task == "lora" else {},
         "tokens_per_step": recipe.schedule.tokens_per_step,
         "digests": dict(DIGESTS),
         "executed": {**executed, "fell_back": [], "off_device": []},

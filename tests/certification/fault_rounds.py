@@ -1,37 +1,44 @@
 """Trains a recipe on the device, with each fault named on the command line, and prints what acceptance says.
 
-``python fault_rounds.py PACK RECIPE SCALE SEED FAULT...``; "healthy" is none. The last line is JSON:
-fault -> [state, gates that failed].
+``python fault_rounds.py PACK RECIPE SCALE SEED FAULT... [--cards N] [--plugin NAME]``; "healthy" is none. The last line
+is JSON: fault -> [state, gates that failed]. On several cards the fault is planted in the process of each.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 
-def main(pack_folder: str, recipe_id: str, scale: str, seed: str, *names: str) -> None:
+def main(plugin: str, pack_folder: str, recipe_id: str, scale: str, seed: int, cards: int, names: list[str]) -> None:
     from adapter_conform.certification.acceptance import judge_measurement, state_of
     from adapter_conform.certification.acceptance.figures import is_inconclusive
     from adapter_conform.certification.digests import weights_digest
     from adapter_conform.certification.packs import read_pack
     from adapter_conform.certification.recipes import recipes_of
     from adapter_conform.certification.tasks.measuring import measure
+    from adapter_conform.certification.tasks.sharing import measure_shared
     from adapter_conform.session import open_session
     from diffusion_faults import FAULTS as DIFFUSION_FAULTS
     from training_faults import FAULTS
 
     pack = read_pack(Path(pack_folder))
-    (recipe,) = (one for one in recipes_of("III", (), scale, int(seed)) if one.id == recipe_id)
+    (recipe,) = (one for one in recipes_of("III", (), scale, seed) if one.id == recipe_id)
     weights = pack.weights(recipe.id)
-    session = open_session("refchip", 0)
+    session = open_session(plugin, 0)
     found = {}
     for name in names:
-        with nullcontext() if name == "healthy" else {**FAULTS, **DIFFUSION_FAULTS}[name](session.paddle):
-            measurement = measure(session, recipe, "float32", weights, weights_digest(weights))
+        if cards > 1:
+            with preloaded(name):
+                measurement = measure_shared(session, recipe, "float32", pack, cards)
+        else:
+            with nullcontext() if name == "healthy" else {**FAULTS, **DIFFUSION_FAULTS}[name](session.paddle):
+                measurement = measure(session, recipe, "float32", weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
         wrong = [one for one in figures if not one.passed and not is_inconclusive(one)]
         for one in wrong:
@@ -42,8 +49,29 @@ def main(pack_folder: str, recipe_id: str, scale: str, seed: str, *names: str) -
     print(json.dumps(found))
 
 
+@contextmanager
+def preloaded(name: str) -> Iterator[None]:
+    """Processes that are started meanwhile plant the fault."""
+    from adapter_conform.supervisor.preload import PRELOAD_VARIABLE
+
+    if name != "healthy":
+        os.environ[PRELOAD_VARIABLE] = f"training_faults:plant_{name}"
+    try:
+        yield
+    finally:
+        os.environ.pop(PRELOAD_VARIABLE, None)
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    for word in ("pack", "recipe", "scale"):
+        parser.add_argument(word)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("faults", nargs="+")
+    parser.add_argument("--cards", type=int, default=1)
+    parser.add_argument("--plugin", default="refchip")
+    given = parser.parse_args()
+    main(given.plugin, given.pack, given.recipe, given.scale, given.seed, given.cards, given.faults)
     sys.stdout.flush()
     os._exit(0)

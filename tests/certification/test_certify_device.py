@@ -26,10 +26,10 @@ FAULTS = (
 )
 
 
-def rounds(tmp_path: Path, recipe: str, *faults: str) -> dict[str, tuple[str, list[str]]]:
+def rounds(tmp_path: Path, recipe: str, *faults: str, cards: int = 1) -> dict[str, tuple[str, list[str]]]:
     """Fault -> state and failed gates, all in one process."""
     done = subprocess.run(
-        [sys.executable, str(ROUNDS), str(builtin("sample")), recipe, "sample", "0", *faults],
+        [sys.executable, str(ROUNDS), str(builtin("sample")), recipe, "sample", "0", *faults, "--cards", str(cards)],
         capture_output=True,
         text=True,
         timeout=500,
@@ -47,6 +47,15 @@ def test_faults_of_the_training_stack_fail_and_a_healthy_one_passes(tmp_path: Pa
     assert found.pop("healthy") == ["passed", []]
     assert {fault: state for fault, (state, _) in found.items()} == dict.fromkeys(FAULTS, "failed")
     assert found["loss_scale_off"][1] == ["gradient norm"], "Adam and clipping hide it from the loss"
+
+
+def test_the_gradient_of_one_of_two_cards_cannot_get_lost(tmp_path: Path) -> None:
+    """Two processes, started by Paddle's launcher, share the rows of every batch."""
+    found = rounds(tmp_path, "llama1-13b/pretrain", "healthy", "lost_second_card", cards=2)
+    assert found["healthy"] == ["passed", []]
+    state, gates = found["lost_second_card"]
+    assert state == "failed"
+    assert {"early loss", "gradient norm"} <= set(gates)
 
 
 def test_a_mixture_of_experts_with_the_library_s_own_gate_fails(tmp_path: Path) -> None:

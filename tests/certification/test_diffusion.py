@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,10 +17,13 @@ from adapter_conform.cases import GateFigure
 from adapter_conform.certification.acceptance import judge_measurement
 from adapter_conform.certification.acceptance.figures import is_inconclusive
 from adapter_conform.certification.arrays import as_array, as_text
+from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import builtin, read_pack
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.recipes import all_recipes, recipes_of
+from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION
+from adapter_conform.certification.recipes.diffusion_shapes import diffusion_shapes
 from adapter_conform.certification.recipes.pictures import (
     TIMES,
     alphas,
@@ -28,6 +32,7 @@ from adapter_conform.certification.recipes.pictures import (
     start_of,
     training_batch,
 )
+from adapter_conform.certification.recipes.starting import initial_weights, storable
 from adapter_conform.models.diffusion_names import diffusion_layout, learning, paddle_name
 from conform_harness import conform_environment
 
@@ -49,6 +54,19 @@ def test_level_two_trains_it_and_tunes_it_from_what_it_learned() -> None:
     full = next(recipe for recipe in recipes_of("II", (), "full") if recipe.id == "sd/pretrain")
     assert full.settings["unet"]["block_out_channels"] == (320, 640, 1280, 1280)
     assert full.option("guidance") == 7.5
+
+
+def test_the_true_configuration_has_the_published_number_of_weights() -> None:
+    """Stable Diffusion 1.5: 859,520,964 and 83,653,863 and 123,060,480."""
+    counts = dict.fromkeys(("unet", "vae", "text_encoder"), 0)
+    for name, shape in diffusion_shapes(STABLE_DIFFUSION).items():
+        counts[name.partition(".")[0]] += math.prod(shape)
+    assert list(counts.values()) == [859_520_964, 83_653_863, 123_060_480]
+
+
+def test_the_drawn_weights_are_those_that_were_recorded() -> None:
+    drawn, recorded = storable(initial_weights(PRETRAIN)), read_pack(pack_folder()).weights(PRETRAIN.id)
+    assert weights_digest(drawn) == weights_digest(recorded)
 
 
 def test_every_draw_is_the_same_and_every_number_exact() -> None:

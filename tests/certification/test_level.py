@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from _simulation import simulated, whole
-from adapter_conform.certification.acceptance import Extras, LevelVerdict, Peak, Resume, judge_level
-from adapter_conform.certification.acceptance.stability import GAP, heartbeats, resumed
+from adapter_conform.certification.acceptance import Extras, LevelVerdict, Peak, Resume, judge_level, soak_of
+from adapter_conform.certification.acceptance.soaking import GAP
+from adapter_conform.certification.acceptance.stability import resumed
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.recipes import RECIPES, Recipe, recipes_of
 from adapter_conform.certification.standard import load_baselines, load_standard, read_standard
 from adapter_conform.errors import ConformError
+from adapter_conform.soak.heartbeat import Beat
 from adapter_conform.states import Verdict
 
 STANDARD = load_standard()
@@ -149,20 +150,53 @@ def test_restart() -> None:
     assert gates(spiked)["spike"] is True  # before the restart: not its business
 
 
-def test_soak() -> None:
-    whole_fortnight = np.arange(0, 15 * 86400, 60.0).tolist()
-    (figure,) = heartbeats(Extras(heartbeats=whole_fortnight), STANDARD.limits)
-    assert figure.passed
-    torn = [beat + (2 * GAP if beat > 8 * 86400 else 0) for beat in whole_fortnight]
-    (figure,) = heartbeats(Extras(heartbeats=torn), STANDARD.limits)
-    assert not figure.passed
-    assert "1 gaps" in figure.note
-    (figure,) = heartbeats(Extras(heartbeats=[2.0, 1.0]), STANDARD.limits)
-    assert "order of time" in figure.note
+TRAINING = {"plugin": "acme", "strategy": "dp2"}
+DAY = 1440
+"""Beats."""
+
+
+def beats(days: float) -> list[Beat]:
+    """A heartbeat a minute."""
+    return [Beat(60.0 * n, 60.0 * n, n + 1, 2.0, 0.1, 0, 0, 0, 1, 0) for n in range(int(days * DAY))]
+
+
+def test_fourteen_days_of_heartbeats_are_enough_and_less_is_missing() -> None:
+    whole_ = judged(extras=Extras(soak=soak_of(beats(14.1), TRAINING)))
+    assert not any("soak" in words for words in whole_.missing)
+    assert any(figure.output == "days short of 14" and figure.passed for figure in whole_.general)
+    (words,) = (
+        words for words in judged(extras=Extras(soak=soak_of(beats(13.9), TRAINING))).missing if "soak" in words
+    )
+    assert "13.9 days" in words
+    assert any("soak" in words for words in judged(extras=Extras()).missing)
+
+
+@pytest.mark.parametrize(
+    ("field", "more", "name"),
+    [("time", 2 * GAP, "gaps"), ("session", 1, "stops"), ("restarts", 1, "restarts")],
+)
+def test_what_interrupts_a_soak_is_counted_and_ends_a_stretch(field: str, more: float, name: str) -> None:
+    log = beats(15)
+    rest = [replace(beat, **{field: getattr(beat, field) + more}) for beat in log[8 * DAY :]]
+    soak = soak_of([*log[: 8 * DAY], *rest], TRAINING)
+    assert getattr(soak, name) == 1
+    assert soak.longest_s == pytest.approx(8 * 86400.0, abs=121.0)
+    assert any("soak" in words for words in judged(extras=Extras(soak=soak)).missing)
+
+
+def test_a_soak_that_stands_still_or_loses_its_loss_shows_nothing() -> None:
+    still = [replace(beat, step=1) for beat in beats(15)]
+    assert soak_of(still, TRAINING).longest_s == 0.0
+    lost = [replace(beat, loss=float("nan")) for beat in beats(15)]
+    verdict = judged(extras=Extras(soak=soak_of(lost, TRAINING)))
+    assert verdict.verdict is Verdict.NOT_CONFORMANT
+    with pytest.raises(ValueError, match="no heartbeat"):
+        soak_of([], TRAINING)
 
 
 def test_extras_survive_the_round_trip_and_refuse_others() -> None:
-    extras = Extras(2, [Peak("float32", 1.0, 0.5)], [Resume("a/b", "float32", 3, [1.0])], [1.0], ["x"])
+    soak = soak_of(beats(0.1), TRAINING)
+    extras = Extras(2, [Peak("float32", 1.0, 0.5)], [Resume("a/b", "float32", 3, [1.0])], soak, ["x"])
     assert Extras.from_json(extras.to_json()) == extras
     for text in ("[]", "{}", '{"format": 2}', "null"):
         with pytest.raises(ValueError, match=r"extras|format"):

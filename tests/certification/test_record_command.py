@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from _packs import PRETRAIN, VERSIONS, write_pack
-from adapter_conform.certification.packs import builtin, read_pack
+from adapter_conform.certification.packs import PackError, builtin, read_pack
 from adapter_conform.certification.packs.summary import compared
 from adapter_conform.cli import cli
 from adapter_conform.commands import record, reference
@@ -106,18 +106,26 @@ def test_diff_of_a_pack_with_itself_and_with_another(tmp_path: Path) -> None:
     assert f"{PRETRAIN.id:24}" in result.output
 
 
-def test_join_writes_one_pack(tmp_path: Path) -> None:
+def test_merge_writes_one_pack(tmp_path: Path) -> None:
     pack = write_pack(tmp_path / "pack")
-    assert run("reference", "join", str(tmp_path / "whole"), str(pack)).exit_code == 0
+    merge = ("reference", "merge", str(pack), str(pack), "--out", str(tmp_path / "whole"))
+    assert run(*merge).exit_code == 0
     assert read_pack(tmp_path / "whole").measurements == read_pack(pack).measurements
-    assert run("reference", "join", str(tmp_path / "whole"), str(pack)).exit_code == 2
+    again = run(*merge)
+    assert again.exit_code == 2
+    assert "--out: " in again.output
+    other = write_pack(tmp_path / "other", versions={**VERSIONS, "torch": "2.11.0"})
+    refused = run("reference", "merge", str(pack), str(other), "--out", str(tmp_path / "none"))
+    assert isinstance(refused.exception, PackError)
+    assert "versions" in str(refused.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_packs_that_come_with_the_release_are_sound_and_small() -> None:
     packs = [read_pack(folder) for folder in builtin("sample").parent.iterdir()]
     assert packs
     for pack in packs:
-        for recipe in pack.manifest.weights:
+        for recipe in pack.manifest.weights.keys() | {one.recipe for one in pack.measurements}:
             assert pack.weights(recipe)
         assert pack.folder.name == f"{'cuda' if pack.is_gpu else 'cpu'}-{pack.scale}"
     size = sum(path.stat().st_size for pack in packs for path in pack.folder.rglob("*") if path.is_file())

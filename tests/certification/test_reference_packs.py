@@ -16,12 +16,13 @@ import pytest
 from _packs import DEVICE, PRETRAIN, RECIPES, VERSIONS, manifest, measurement, write_pack
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.packs import PackError, builtin, read_pack
-from adapter_conform.certification.packs.joining import join_packs
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, Entry
+from adapter_conform.certification.packs.merging import merge_packs
 from adapter_conform.certification.packs.summary import compared, described, error_of_means
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.packs.writing import PackWriter
 from adapter_conform.certification.recipes import initial_weights
+from adapter_conform.certification.recipes.starting import neighbouring, storable
 from adapter_conform.errors import ConformError
 from adapter_conform.reference import ErrorFigures, OperatorPack
 from hypothesis import given, settings
@@ -324,21 +325,42 @@ def test_a_damaged_pack_is_not_resumed(pack: Path) -> None:
 
 def test_packs_recorded_a_model_at_a_time_become_one(pack: Path, tmp_path: Path) -> None:
     other = write_pack(tmp_path / "other", recipe=RECIPES["llama1-13b/pretrain"])
-    whole = join_packs([pack, other], tmp_path / "whole")
+    whole = merge_packs([pack, other], tmp_path / "whole")
     assert {one.recipe for one in whole.measurements} == {PRETRAIN.id, "llama1-13b/pretrain"}
     for recipe in whole.manifest.weights:
         assert whole.weights(recipe)
 
 
-def test_packs_of_different_conditions_or_content_are_not_joined(pack: Path, tmp_path: Path) -> None:
+def test_drawn_weights_that_are_not_stored_are_drawn_again_and_held_to_their_digest(tmp_path: Path) -> None:
+    weights = storable(initial_weights(PRETRAIN))
+    writer = PackWriter.open(tmp_path / "slim", manifest(), resume=False)
+    writer.add(measurement(PRETRAIN, "base", weights_digest(weights)))
+    drawn = read_pack(tmp_path / "slim").weights(PRETRAIN.id)
+    assert weights_digest(drawn) == weights_digest(weights)
+    with pytest.raises(PackError, match="no weights for llama1-13b/sft"):
+        read_pack(tmp_path / "slim").weights("llama1-13b/sft")  # starts from what another recipe learned
+    writer.add(measurement(PRETRAIN, "base", "0" * 64))
+    with pytest.raises(PackError, match="what this machine draws is not"):
+        read_pack(tmp_path / "slim").weights(PRETRAIN.id)
+
+
+def test_neighbouring_weights_lie_one_number_apart() -> None:
+    weights = initial_weights(PRETRAIN)
+    moved = neighbouring(weights)
+    for name, array in weights.items():
+        steps = np.abs(moved[name].view(np.int32) - array.view(np.int32))[array != 0]
+        assert (steps == 1).all()
+
+
+def test_packs_of_different_conditions_or_content_are_not_merged(pack: Path, tmp_path: Path) -> None:
     other = write_pack(tmp_path / "other", versions={**VERSIONS, "torch": "2.11.0"})
     with pytest.raises(PackError, match="versions"):
-        join_packs([pack, other], tmp_path / "whole")
+        merge_packs([pack, other], tmp_path / "whole")
     again = write_pack(tmp_path / "again")
     writer = PackWriter.open(again, manifest(), resume=True)
     writer.add(measurement(PRETRAIN, "base", weights_digest(read_pack(pack).weights(PRETRAIN.id)), offset=1.0))
     with pytest.raises(PackError, match="they hold another"):
-        join_packs([pack, again], tmp_path / "whole")
+        merge_packs([pack, again], tmp_path / "whole")
 
 
 def test_difference_of_two_packs_in_means_over_twenty_steps(tmp_path: Path, pack: Path) -> None:

@@ -161,6 +161,15 @@ def test_lora_that_was_not_reloaded_or_differs_after_it() -> None:
     assert judged(simulated(LORA, "float32", "device", 7, checks=wrong)) == {"check: lora merged": "failed"}
 
 
+def test_merged_adapters_are_held_against_what_merging_does_to_the_reference() -> None:
+    far = simulated(LORA, "float32", "device", 7, figures={"lora merged": 3e-5})
+    assert judged(far) == {"merging: logit, relative to the largest": "failed"}
+    near = simulated(LORA, "float32", "device", 7, figures={"lora merged": 1.9e-5})
+    assert judged(near) == {}
+    unmeasured = simulated(LORA, "float32", "device", 7, figures={})
+    assert judged(unmeasured) == {"merging: logit, relative to the largest": "inconclusive"}
+
+
 def test_preferences() -> None:
     flipped = simulated(DPO, "float32", "device", 7, items=answers(DPO, changed=80))
     assert judged(flipped)["score: chosen preferred"] == "failed"

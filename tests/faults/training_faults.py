@@ -131,6 +131,21 @@ def lost_card_gradient(_paddle: ModuleType) -> Any:
     return replaced(language, "token_loss", make)
 
 
+def lost_second_card(_paddle: ModuleType) -> Any:
+    """Of several cards that train together, the gradient of the second is lost on its way into the sum."""
+
+    def make(original: Any) -> Any:
+        def task(place: Any, recipe: Any, model: Any) -> Any:
+            if place.rank == 1:
+                for parameter in model.parameters():
+                    parameter.register_hook(lambda gradient: gradient * 0.0)
+            return original(place, recipe, model)
+
+        return task
+
+    return replaced(measuring, "language_task", make)
+
+
 def unmended_router(_paddle: ModuleType) -> Any:
     """PaddleNLP's own gate of a mixture of experts: its router gets a gradient some ten thousand times too large."""
     from adapter_conform.models import paddlenlp_mends
@@ -148,10 +163,12 @@ FAULTS: dict[str, Callable[[ModuleType], Any]] = {
         missing_layer_gradient,
         loss_scale_off,
         lost_card_gradient,
+        lost_second_card,
         unmended_router,
     )
 }
-"""``unmended_router`` concerns mixtures of experts alone, and has to be planted before the first model is built."""
+"""``lost_second_card`` does nothing on a single card. ``unmended_router`` concerns mixtures of experts alone, and has
+to be planted before the first model is built."""
 
 _PLANTED: list[Any] = []
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from adapter_conform.appending import whole_lines
-from adapter_conform.certification.acceptance import ATTACHMENTS, Extras, LevelVerdict, Peak, Resume, judge_level
+from adapter_conform.certification.acceptance import (
+    ATTACHMENTS,
+    Extras,
+    LevelVerdict,
+    Peak,
+    Resume,
+    Soak,
+    judge_level,
+    soak_of,
+)
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import Pack, read_pack
 from adapter_conform.certification.packs.manifest import FILE as PACK_FILE
@@ -19,8 +28,11 @@ from adapter_conform.certification.standard import load_standard
 from adapter_conform.errors import UsageProblem
 from adapter_conform.jsondata import compact, jsonable
 from adapter_conform.manifest import read_manifest
+from adapter_conform.soak import heartbeat
 
-__all__ = ["CertificateFiles", "attach", "conclude", "read_extras", "read_measurements"]
+__all__ = ["CertificateFiles", "attach", "attach_soak", "conclude", "read_extras", "read_measurements"]
+
+_SOAK_FILES = ("heartbeat.jsonl", "training.json")
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,11 @@ class CertificateFiles:
     def attachments(self) -> Path:
         return self.root / "attachments"
 
+    @property
+    def soak(self) -> Path:
+        """Of the folder of a soak, what proves it."""
+        return self.root / "soak"
+
     def refuse_older(self) -> None:
         """Raises UsageProblem where a certification stands already: its figures must not mix with those of another."""
         found = [path.name for path in (self.measurements, self.certificate, self.extras) if path.exists()]
@@ -83,6 +100,33 @@ def attach(root: Path, given: Sequence[str]) -> None:
         target = CertificateFiles(root).attachments / f"{name}{source.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+
+
+def attach_soak(root: Path, folder: Path, plugin: str) -> None:
+    """Copies the heartbeat log of the soak in ``folder``, which trained on ``plugin``, into the bundle.
+
+    Raises:
+        UsageProblem: there is no such soak, or its log cannot be read.
+    """
+    try:
+        soak = _soak(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        wanted = " and ".join(_SOAK_FILES)
+        raise UsageProblem(
+            f"--soak {folder}: {wanted} of a soak cannot be read: {type(error).__name__}: {error}\n"
+            "Give the --out folder of `adapter-conform soak`."
+        ) from error
+    if soak.plugin != plugin:
+        raise UsageProblem(f"--soak {folder}: it trained on plugin {soak.plugin!r}, certified is {plugin!r}")
+    target = CertificateFiles(root).soak
+    target.mkdir(parents=True, exist_ok=True)
+    for name in _SOAK_FILES:
+        shutil.copyfile(folder / name, target / name)
+
+
+def _soak(folder: Path) -> Soak:
+    log, training = (folder / name for name in _SOAK_FILES)
+    return soak_of(heartbeat.read(log), json.loads(training.read_bytes()))
 
 
 def conclude(root: Path) -> LevelVerdict:
@@ -122,7 +166,7 @@ def read_measurements(folder: Path) -> list[Measurement]:
 
 
 def read_extras(files: CertificateFiles) -> Extras:
-    """Peaks and restarts as the records of their cases have them."""
+    """Peaks and restarts as the records of their cases have them, and what the log of a soak says."""
     peaks, resumes = [], []
     for line in whole_lines(files.root / "results.jsonl"):
         details: Mapping[str, Any] = json.loads(line)["details"]
@@ -132,7 +176,13 @@ def read_extras(files: CertificateFiles) -> Extras:
         if "restart" in details:
             resumes.append(Resume(**details["restart"]))
     present = {path.stem for path in files.attachments.glob("*")} if files.attachments.is_dir() else set()
-    return Extras(peaks=peaks, resumes=resumes, attachments=[name for name in ATTACHMENTS if name in present])
+    return Extras(
+        cards=int(read_manifest(files.root / "plan.json").settings.get("cards", 1)),
+        peaks=peaks,
+        resumes=resumes,
+        soak=_soak(files.soak) if files.soak.is_dir() else None,
+        attachments=[name for name in ATTACHMENTS if name in present],
+    )
 
 
 def _write_reference(files: CertificateFiles, pack: Pack) -> None:

@@ -49,6 +49,9 @@ class Measurement:
     """Outputs of a diffusion model, see :mod:`arrays`: "part unet", "noise" of each sampling step, "latents", ..."""
     checks: dict[str, str] = field(default_factory=dict)
     """Named yes/no checks -> "" where fulfilled, else what was seen; e.g. "lora reloaded", "lora merged"."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Further figures of the whole run; "lora merged": largest difference of a logit after merging, relative to the
+    largest logit."""
     tokens_per_step: int = 0
     digests: dict[str, str] = field(default_factory=dict)
     """sha256 of ``training``, ``validation``, ``questions`` (bytes of the arrays) and ``weights`` (of the file)."""

@@ -52,6 +52,8 @@ class Rank:
                 with self.session.watch() as kernels:
                     answer["trained"] = self._train(job)
                 answer["kernels"] = kernels.total()
+            elif job["type"] == "certify":
+                answer.update(self._certify(job))
             elif job["type"] == "endure":
                 answer.update(self._endure(job))
             else:
@@ -70,6 +72,11 @@ class Rank:
         strategy = STRATEGIES[job["strategy"]]
         settings = (str(job["dtype"]), int(job["steps"]), int(job["seed"]), Path(job["weights"]))
         return train(self.session.paddle, self.session.device, strategy, *settings).to_json()
+
+    def _certify(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        from adapter_conform.certification.tasks.sharing import measure_part
+
+        return measure_part(self.session, job, self.number, self.ranks)
 
     def _endure(self, job: Mapping[str, Any]) -> dict[str, Any]:
         from adapter_conform.parallel.enduring import Enduring

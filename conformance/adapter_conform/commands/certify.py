@@ -30,7 +30,9 @@ Examples:
   adapter-conform certify --plugin refchip --level I --task pretrain,sft --out part
   adapter-conform certify --plugin acme --level III --reference gpu-pack --key acme.key --out level-3
   adapter-conform certify --resume level-3               # after Ctrl-C, a crash, a reboot
+  adapter-conform certify --resume level-3 --soak soak   # the 14 days, once `adapter-conform soak` has them
   adapter-conform certify --plugin refchip --level I --scale sample --out try
+  adapter-conform certify --plugin refchip --level I --scale sample --cards 2 --out two-cards
 
 \b
 Scales:
@@ -85,7 +87,21 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str | Non
 )
 @click.option("--attach", multiple=True, metavar="NAME=FILE", help="What the standard leaves to people.")
 @click.option(
+    "--soak",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of `adapter-conform soak`: its heartbeat log is what proves 14 days.",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and data, as in PACK."
+)
+@click.option(
+    "--cards",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="That share the batches of pretraining and SFT; other tasks run on one.",
 )
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, show_default="number of CPUs, at most 4", metavar="N"
@@ -105,7 +121,9 @@ def command(
     resumed: Path | None,
     key: Path | None,
     attach: Sequence[str],
+    soak: Path | None,
     seed: int,
+    cards: int,
     jobs: int,
     time_budget: float | None,
     expression: str | None,
@@ -121,10 +139,10 @@ def command(
     if resumed is not None:
         from adapter_conform.run import resume
 
-        refuse_beside_resume(context, {"resumed", "jobs", "time_budget", "key", "attach"})
+        refuse_beside_resume(context, {"resumed", "jobs", "time_budget", "key", "attach", "soak"})
         _tell_workers(resumed)
         code = resume(resumed, jobs, time_budget, console)
-        context.exit(int(_conclude(resumed, attach, key, code, console)))
+        context.exit(int(_conclude(resumed, attach, soak, key, code, console)))
     if plugin is None or level is None:
         raise click.UsageError("say which plugin and which level: --plugin NAME --level I")
     options = RunOptions(
@@ -137,7 +155,7 @@ def command(
         expression=expression,
         time_budget=time_budget,
         shrink=False,
-        settings=_settings(level, tasks, scale, seed, reference),
+        settings={**_settings(level, tasks, scale, seed, reference), **_shared(plugin, level, scale, seed, cards)},
     )
     if list_only:
         list_plan(options)
@@ -149,7 +167,7 @@ def command(
     CertificateFiles(out).refuse_older()
     _tell_workers(out)
     code = run(options, console)
-    context.exit(int(_conclude(out, attach, key, code, console)))
+    context.exit(int(_conclude(out, attach, soak, key, code, console)))
 
 
 def _settings(level: str, tasks: str, scale: str, seed: int, reference: Path | None) -> dict[str, str]:
@@ -177,6 +195,30 @@ def _settings(level: str, tasks: str, scale: str, seed: int, reference: Path | N
     return {"level": level, "task": ",".join(names), "scale": scale, "reference": str(folder)}
 
 
+def _shared(plugin: str, level: str, scale: str, seed: int, cards: int) -> dict[str, str]:
+    """The part of the request that names several cards; nothing for one.
+
+    Raises:
+        UsageProblem: the machine has fewer, or they cannot share a batch evenly.
+    """
+    if cards == 1:
+        return {}
+    import adapter_sdk
+    from adapter_conform.certification.tasks.sharing import SHARED, why_not_shared
+    from adapter_sdk.errors import AdapterError
+
+    try:
+        loaded = adapter_sdk.load(plugin)
+    except AdapterError as error:
+        raise UsageProblem(str(error)) from error
+    if loaded.collectives is None or loaded.device.cards < cards:
+        found = f"{loaded.device.cards} cards" if loaded.collectives else "no collectives (hook adapter_collectives)"
+        raise UsageProblem(f"--cards {cards}: plugin {plugin!r} declares {found}")
+    for fault in filter(None, (why_not_shared(one, cards) for one in recipes_of(level, SHARED, scale, seed))):
+        raise UsageProblem(f"--cards {cards}: {fault}")
+    return {"cards": str(cards)}
+
+
 def _require_models() -> None:
     from adapter_conform.models.paddlenlp_adapter import why_unavailable
 
@@ -191,12 +233,17 @@ def _tell_workers(folder: Path) -> None:
     os.environ[BUNDLE_VARIABLE] = str(folder.resolve())
 
 
-def _conclude(folder: Path, attached: Sequence[str], key: Path | None, code: ExitCode, console: Console) -> ExitCode:
+def _conclude(
+    folder: Path, attached: Sequence[str], soak: Path | None, key: Path | None, code: ExitCode, console: Console
+) -> ExitCode:
     """The bundle, the verdict on the terminal, and the exit code: the worse of the run's and the tasks'."""
     from adapter_conform.certification.bundle import seal
-    from adapter_conform.certification.certifying import attach, conclude
+    from adapter_conform.certification.certifying import attach, attach_soak, conclude
+    from adapter_conform.manifest import read_manifest
 
     attach(folder, attached)
+    if soak is not None:
+        attach_soak(folder, soak, read_manifest(folder / "plan.json").plugin_name)
     verdict = conclude(folder)
     seal(folder, key)
     _show(console, verdict, folder)

@@ -18,7 +18,7 @@ Examples:
   adapter-conform reference show conformance/references/cpu-proxy
   adapter-conform reference verify pack
   adapter-conform reference diff conformance/references/cpu-proxy pack
-  adapter-conform reference join whole llama qwen gpt     # packs that were recorded a model at a time
+  adapter-conform reference merge llama qwen gpt --out whole     # packs that were recorded a model at a time
 
 \b
 A pack is a folder: pack.json, which holds the sha256 and size of every other file, measurements/*.json and
@@ -30,7 +30,7 @@ _PACK = click.Path(path_type=Path)
 
 @click.group(epilog=_EPILOG, context_settings=_SETTINGS)
 def command() -> None:
-    """Shows, compares, verifies and joins reference packs."""
+    """Shows, compares, verifies and merges reference packs."""
 
 
 @command.command(context_settings=_SETTINGS)
@@ -51,7 +51,7 @@ def verify(pack: Path) -> None:
     from adapter_conform.certification.packs import read_pack
 
     read = read_pack(pack)
-    for recipe in sorted(read.manifest.weights):
+    for recipe in sorted(read.manifest.weights.keys() | {one.recipe for one in read.measurements}):
         read.weights(recipe)
     files = read.manifest.files
     size = sum(entry.bytes for entry in files.values()) / 2**20
@@ -61,17 +61,17 @@ def verify(pack: Path) -> None:
 
 
 @command.command(context_settings=_SETTINGS)
-@click.argument("target", type=_PACK)
 @click.argument("parts", type=_PACK, nargs=-1, required=True)
-def join(target: Path, parts: tuple[Path, ...]) -> None:
-    """Writes the pack TARGET out of PARTS, which were recorded on one machine under the same conditions."""
-    from adapter_conform.certification.packs.joining import join_packs
+@click.option("--out", type=_PACK, required=True, metavar="PACK", help="Folder of the merged pack, created if missing.")
+def merge(parts: tuple[Path, ...], out: Path) -> None:
+    """Writes one pack out of PARTS, which were recorded with the same software on the same kind of device."""
+    from adapter_conform.certification.packs.merging import merge_packs
 
     try:
-        joined = join_packs(parts, target)
+        merged = merge_packs(parts, out)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    click.echo(f"{target}: {joined.name}, {len(joined.measurements)} measurements, digest {joined.digest}")
+        raise click.UsageError(f"--out: {error}") from error
+    click.echo(f"{out}: {merged.name}, {len(merged.measurements)} measurements, digest {merged.digest}")
 
 
 @command.command(context_settings=_SETTINGS)

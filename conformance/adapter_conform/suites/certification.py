@@ -64,6 +64,7 @@ class CertificationSuite:
             "seed": request.seed,
             "reference": settings["reference"],
             "reference_digest": pack.digest,
+            "cards": int(settings.get("cards", 1)),
         }
         cases = [_peak_case(dtype, common) for dtype in sorted({p for r in recipes for p in r.precisions})]
         for recipe in recipes:
@@ -81,8 +82,9 @@ class CertificationSuite:
                 return _check_peak(session, case.dtype)
             recipe = _recipe(case.payload)
             pack = read_pack(Path(case.payload["reference"]))
-            check = _check_restart if case.payload["check"] == "restart" else _check_recipe
-            return check(session, recipe, case.dtype, pack)
+            if case.payload["check"] == "restart":
+                return _check_restart(session, recipe, case.dtype, pack)
+            return _check_recipe(session, recipe, case.dtype, pack, int(case.payload["cards"]))
         finally:
             session.paddle.set_device(session.device)
 
@@ -125,7 +127,7 @@ def _without_diffusion(model: str) -> str | None:
 
 def _lacking(recipe: Recipe, pack: Pack) -> str:
     """What the pack has not, and the recipe needs; empty where it has it."""
-    if recipe.id not in pack.manifest.weights:
+    if pack.lacks_weights(recipe):
         return f"reference pack {pack.name} has no weights for {recipe.id}; record one that has: adapter-conform record"
     return ""
 
@@ -136,11 +138,15 @@ def _recipe(payload: Mapping[str, Any]) -> Recipe:
     return found
 
 
-def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack) -> Outcome:
+def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack, cards: int) -> Outcome:
     from adapter_conform.certification.tasks.measuring import measure
+    from adapter_conform.certification.tasks.sharing import is_shared, measure_shared
 
     weights = pack.weights(recipe.id)
-    measurement = measure(session, recipe, precision, weights, weights_digest(weights))
+    if cards > 1 and is_shared(recipe):
+        measurement = measure_shared(session, recipe, precision, pack, cards)
+    else:
+        measurement = measure(session, recipe, precision, weights, weights_digest(weights))
     _write(measurement, recipe, precision)
     figures = judge_measurement(recipe, measurement, pack.measurements)
     state = state_of(figures)

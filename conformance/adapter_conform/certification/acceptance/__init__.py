@@ -8,6 +8,7 @@ from adapter_conform.certification.acceptance.extras import ATTACHMENTS, Extras,
 from adapter_conform.certification.acceptance.figures import is_inconclusive, state_of
 from adapter_conform.certification.acceptance.level import LevelVerdict, TaskVerdict, judge_level
 from adapter_conform.certification.acceptance.rules import RULES, judge_measurement
+from adapter_conform.certification.acceptance.soaking import Soak, soak_of
 
 __all__ = [
     "ATTACHMENTS",
@@ -16,9 +17,11 @@ __all__ = [
     "LevelVerdict",
     "Peak",
     "Resume",
+    "Soak",
     "TaskVerdict",
     "is_inconclusive",
     "judge_level",
     "judge_measurement",
+    "soak_of",
     "state_of",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from adapter_conform.certification.acceptance.soaking import Soak
+
 __all__ = ["ATTACHMENTS", "Extras", "Peak", "Resume"]
 
 FORMAT = 1
@@ -41,8 +43,8 @@ class Extras:
     cards: int = 1
     peaks: list[Peak] = field(default_factory=list)
     resumes: list[Resume] = field(default_factory=list)
-    heartbeats: list[float] = field(default_factory=list)
-    """Of a soak: seconds since 1970, ascending; empty where none was run."""
+    soak: Soak | None = None
+    """What its heartbeat log says; none where no log is in the bundle."""
     attachments: list[str] = field(default_factory=list)
     """Names that are filled, out of ATTACHMENTS."""
 
@@ -62,6 +64,7 @@ class Extras:
                 raise ValueError("another format")
             peaks = [Peak(**peak) for peak in rest.pop("peaks")]
             resumes = [Resume(**resume) for resume in rest.pop("resumes")]
-            return cls(**rest, peaks=peaks, resumes=resumes)
+            soak = rest.pop("soak")
+            return cls(**rest, peaks=peaks, resumes=resumes, soak=None if soak is None else Soak(**soak))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the extras of a bundle: {type(error).__name__}: {error}") from error

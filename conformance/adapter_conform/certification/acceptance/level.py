@@ -11,10 +11,11 @@ from adapter_conform.certification.acceptance.extras import ATTACHMENTS, Extras
 from adapter_conform.certification.acceptance.figures import is_inconclusive
 from adapter_conform.certification.acceptance.performance import peaks, ratio
 from adapter_conform.certification.acceptance.rules import judge_measurement
-from adapter_conform.certification.acceptance.stability import heartbeats, resumed
+from adapter_conform.certification.acceptance.soaking import soaked, still_missing
+from adapter_conform.certification.acceptance.stability import resumed
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.recipes import Recipe
-from adapter_conform.certification.standard import Requirement, Standard
+from adapter_conform.certification.standard import Limits, Requirement, Standard
 from adapter_conform.states import Verdict
 
 __all__ = ["TUNING", "LevelVerdict", "TaskVerdict", "judge_level"]
@@ -93,10 +94,9 @@ def judge_level(
     if standard.pretrain_needs_tuning:
         found = list(_with_tuning(standard, level, found))
     general = [*peaks(extras), *_restarts(standard, by_id, references, extras)]
-    soak = list(heartbeats(extras, standard.limits))
-    if extras.heartbeats:
-        general += soak
-    missing = _missing(extras, scale, provenance)
+    if extras.soak is not None:
+        general += soaked(extras.soak, standard.limits)
+    missing = _missing(extras, standard.limits, provenance)
     reasons = [_words(figure) for figure in general if not figure.passed]
     left_out = sorted({item.task for item in standard.required(level)} - set(tasks)) if tasks else []
     if left_out:
@@ -183,14 +183,14 @@ def _restarts(
             yield from resumed(resume, mine, standard.limits)
 
 
-def _missing(extras: Extras, scale: str, provenance: Mapping[str, Any] | None) -> list[str]:
+def _missing(extras: Extras, limits: Limits, provenance: Mapping[str, Any] | None) -> list[str]:
     found = [
         f"{name}: an attachment; on par with the GPU, judged by people"
         for name in ATTACHMENTS[:1]
         if name not in extras.attachments
     ]
-    if not extras.heartbeats:
-        found.append("soak: the heartbeat log of a long training")
+    if soak := still_missing(extras.soak, limits):
+        found.append(soak)
     if not extras.resumes:
         found.append("restart from a checkpoint: none was tried")
     if not extras.peaks:

@@ -20,7 +20,7 @@ from adapter_conform.certification.acceptance.figures import inconclusive
 from adapter_conform.certification.acceptance.late_loss import late_loss
 from adapter_conform.certification.acceptance.performance import throughput_figures
 from adapter_conform.certification.acceptance.preferences import preferences
-from adapter_conform.certification.acceptance.same_work import checks, comparability, completeness
+from adapter_conform.certification.acceptance.same_work import checks, comparability, completeness, merging
 from adapter_conform.certification.acceptance.scores import accuracy, texts
 from adapter_conform.certification.acceptance.stability import spikes
 from adapter_conform.certification.measurement import Measurement
@@ -42,7 +42,7 @@ _TRAINING: tuple[Rule, ...] = (comparability, first_loss, early_loss, gradient_n
 RULES: dict[str, tuple[Rule, ...]] = {
     "pretrain": (*_TRAINING, accuracy),
     "sft": (*_TRAINING, checks, texts),
-    "lora": (*_TRAINING, checks, texts),
+    "lora": (*_TRAINING, checks, merging, texts),
     "prefix": (*_TRAINING, checks, texts),
     "dpo": (*_TRAINING, checks, curves, preferences),
 }

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from adapter_conform.cases import GateFigure
 from adapter_conform.certification.acceptance.comparison import Comparison
 from adapter_conform.certification.acceptance.figures import at_most, fulfilled, inconclusive
+from adapter_conform.certification.acceptance.windows import FACTOR
 from adapter_conform.certification.measurement import Measurement
 
-__all__ = ["checks", "comparability", "completeness"]
+__all__ = ["checks", "comparability", "completeness", "merging"]
 
 _DEMANDED_CHECKS = {"lora": ("lora reloaded", "lora merged")}
 """Task -> checks that the device must have made."""
+_MERGED = "lora merged"
 
 
 def comparability(comparison: Comparison) -> Iterator[GateFigure]:
@@ -54,6 +56,19 @@ def checks(comparison: Comparison) -> Iterator[GateFigure]:
     for name in _DEMANDED_CHECKS.get(comparison.recipe.task, ()):
         if name not in comparison.device.checks:
             yield inconclusive("check", name, "it was not made")
+
+
+def merging(comparison: Comparison) -> Iterator[GateFigure]:
+    """Merged adapters are the same sums in another order. How far that moves a logit depends on the adapters' size, so
+    that the limit is FACTOR times what it does to the reference's own, in the largest of its runs."""
+    gate, output = "merging", "logit, relative to the largest"
+    runs = [run.figures[_MERGED] for run in (comparison.base, *comparison.repeats) if _MERGED in run.figures]
+    if _MERGED not in comparison.device.figures or not runs:
+        who = "device" if runs else "reference"
+        yield inconclusive(gate, output, f"the {who} has not measured it")
+        return
+    note = f"limit: {FACTOR:g} x the largest of {len(runs)} runs of the reference"
+    yield at_most(gate, output, comparison.device.figures[_MERGED], FACTOR * max(runs), note)
 
 
 def _foreign(who: str, run: Measurement, comparison: Comparison) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Nothing jumps after a restart, and a long run has no holes.
+"""Nothing jumps after a restart.
 
 A spike is a loss that lies above the median of the 20 before it by more than any loss of the reference does in its own
 training, plus one standard deviation of these distances: what the reference's data and learning rate do by themselves
@@ -8,22 +8,18 @@ is no spike.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from adapter_conform.cases import GateFigure
-from adapter_conform.certification.acceptance.extras import Extras, Resume
+from adapter_conform.certification.acceptance.extras import Resume
 from adapter_conform.certification.acceptance.figures import at_most, inconclusive
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.standard import Limits
 
-__all__ = ["GAP", "heartbeats", "resumed", "rises", "spike_limit", "spikes"]
+__all__ = ["resumed", "rises", "spike_limit", "spikes"]
 
 _BEFORE = 20
-_SECONDS_A_DAY = 86_400.0
-GAP = 600.0
-"""Seconds between two heartbeats beyond which nobody can say that the run was alive."""
 
 
 def rises(losses: Sequence[float]) -> list[float]:
@@ -66,20 +62,3 @@ def resumed(resume: Resume, references: Sequence[Measurement], limits: Limits) -
         rise = float(np.mean(after) - np.mean(before))
         note = f"mean of the last {size} steps minus that of the {size} before the restart"
         yield at_most("stability", f"falling: {name}", rise, max(limit, 0.0), note)
-
-
-def heartbeats(extras: Extras, limits: Limits) -> Iterator[GateFigure]:
-    """Days of the soak that are missing to those that the standard asks for, without a gap."""
-    beats = np.asarray(extras.heartbeats, dtype=np.float64)
-    if beats.size < 2:
-        yield inconclusive("stability", "soak", "no heartbeat log is in the bundle")
-        return
-    steps = np.diff(beats)
-    if (steps < 0).any():
-        yield inconclusive("stability", "soak", "the heartbeats are not in the order of time")
-        return
-    ends = [0, *(np.flatnonzero(steps > GAP) + 1).tolist(), beats.size]
-    longest = max(float(beats[stop - 1] - beats[start]) for start, stop in pairwise(ends))
-    days = longest / _SECONDS_A_DAY
-    note = f"{len(ends) - 2} gaps longer than {GAP:g} s; longest stretch without one {days:.3g} days"
-    yield at_most("stability", f"days short of {limits.soak_days:g}", limits.soak_days - days, 0.0, note)

@@ -15,8 +15,8 @@ from adapter_conform.certification.packs.errors import PackError
 from adapter_conform.certification.packs.manifest import FILE, PackManifest, read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.packs.weightfile import unpacked
-from adapter_conform.certification.recipes import all_recipes
-from adapter_conform.certification.recipes.starting import Weights
+from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
+from adapter_conform.certification.recipes.starting import Weights, storable
 
 __all__ = ["Pack", "builtin", "read_pack"]
 
@@ -65,20 +65,30 @@ class Pack:
         """Base first, then its repetitions; empty where nothing was recorded."""
         return [one for one in self.measurements if (one.recipe, one.precision) == (recipe_id, precision)]
 
+    def lacks_weights(self, recipe: Recipe) -> bool:
+        """Whether ``recipe`` can start from nothing that the pack holds or names."""
+        return recipe.id not in self.manifest.weights and bool(recipe.starts_from)
+
     def weights(self, recipe_id: str) -> Weights:
         """What the recipe starts from: float32, Hugging Face's names and layout.
 
+        Drawn weights that the pack does not store are drawn again.
+
         Raises:
-            PackError: the pack has none, or they are not those that the recorded training started from.
+            PackError: there are none, or they are not those that the recorded training started from.
         """
         path = self.manifest.weights.get(recipe_id)
-        if path is None:
-            known = ", ".join(sorted(self.manifest.weights))
-            raise PackError(f"pack {self.name} has no weights for {recipe_id}; it has {known or 'none'}")
-        weights = unpacked(content(self.folder, self.manifest, path), path)
+        if path is not None:
+            weights, origin = unpacked(content(self.folder, self.manifest, path), path), path
+        else:
+            recipe = next((one for one in all_recipes(self.scale, self.seed) if one.id == recipe_id), None)
+            if recipe is None or self.lacks_weights(recipe):
+                known = ", ".join(sorted(self.manifest.weights))
+                raise PackError(f"pack {self.name} has no weights for {recipe_id}; it has {known or 'none'}")
+            weights, origin = storable(initial_weights(recipe)), "what this machine draws"
         digests = {one.digests.get("weights") for one in self.measurements if one.recipe == recipe_id}
         if digests - {weights_digest(weights)}:
-            raise PackError(f"pack {self.name}: {path} is not what the recorded training of {recipe_id} started from")
+            raise PackError(f"pack {self.name}: {origin} is not what the recorded training of {recipe_id} started from")
         return weights
 
 

@@ -26,11 +26,13 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
     if measurement.error:
         yield f"it ended early: {measurement.error}"
     yield from _curve_faults(measurement)
-    for name in ("validation_losses", "digests", "environment", "executed", "checks"):
+    for name in ("validation_losses", "digests", "environment", "executed", "checks", "figures"):
         if not isinstance(getattr(measurement, name), dict):
             yield f"{name} is no object"
     if isinstance(measurement.validation_losses, dict) and not _finite(measurement.validation_losses.values()):
         yield "a validation loss is no finite number"
+    if isinstance(measurement.figures, dict) and not _finite(measurement.figures.values()):
+        yield "a figure is no finite number"
     yield from _array_faults(measurement.arrays)
     for item in measurement.items:
         if not isinstance(item.id, str) or not isinstance(item.figures, dict) or not _finite(item.figures.values()):

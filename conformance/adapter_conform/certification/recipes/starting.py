@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapter_conform.certification.recipes.diffusion_shapes import diffusion_shapes
 from adapter_conform.certification.recipes.recipe import Recipe
 
 __all__ = [
@@ -20,13 +21,18 @@ __all__ = [
     "initial_weights",
     "lora_modules",
     "lora_weights",
+    "neighbouring",
     "prefix_weights",
+    "storable",
 ]
 
 Weights = dict[str, NDArray[np.float32]]
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers that get a low-rank adapter, in every layer of the model."""
+
+MERGED_PROBES = 32
+"""Questions whose logits are compared before and after low-rank adapters were merged."""
 
 _SPREAD = 0.02
 _ROUTER_SPREAD = 0.1
@@ -35,18 +41,16 @@ _ROUTER_SPREAD = 0.1
 _Draw = Callable[..., NDArray[np.float32]]
 
 
-def initial_weights(recipe: Recipe, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:
-    """Matrices normal with deviation 0.02, norms one: the start of pretraining and of SFT.
-
-    Args:
-        shapes: of Stable Diffusion, by name of the weight; other architectures are listed here.
+def initial_weights(recipe: Recipe) -> Weights:
+    """Matrices normal with deviation 0.02, norms one: the start of pretraining and of SFT. Of Stable Diffusion as
+    PyTorch draws them.
 
     Raises:
         ValueError: nothing here draws weights of the recipe's architecture.
     """
     architecture = recipe.standard_model.architecture
-    if shapes is not None:
-        return _of_shapes(np.random.RandomState(_seed(recipe, 1)), shapes)
+    if architecture == "stable_diffusion":
+        return _of_shapes(np.random.RandomState(_seed(recipe, 1)), diffusion_shapes(recipe.settings))
     if architecture not in _DRAWN:
         raise ValueError(f"recipe {recipe.id}: no initial weights are drawn for architecture {architecture!r}")
     state = np.random.RandomState(_seed(recipe, 1))
@@ -71,6 +75,24 @@ def _of_shapes(state: np.random.RandomState, shapes: Mapping[str, tuple[int, ...
             spread = _SPREAD if "embedding.weight" in name else spread
         weights[name] = (centre + state.standard_normal(shape) * spread).astype(np.float32)
     return weights
+
+
+def storable(weights: Weights) -> Weights:
+    """Numbers that float16 holds exactly, as a pack stores them in half the room: what device and reference both start
+    from, so that nothing is lost by rounding what another training learned."""
+    return {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
+
+
+def neighbouring(weights: Weights) -> Weights:
+    """Every number moved to the float32 above or below, at random. Products with these weights lie from the exact ones
+    as far as those of a device that rounds every term once, which is the least that a device does."""
+    draw = np.random.RandomState(1)
+    infinity = np.float32(np.inf)
+
+    def moved(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.nextafter(array, np.where(draw.random_sample(array.shape) < 0.5, infinity, -infinity))
+
+    return {name: moved(array) for name, array in weights.items()}
 
 
 def lora_modules(settings: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

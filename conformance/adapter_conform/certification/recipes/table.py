@@ -26,6 +26,8 @@ class _Scale:
     schedules: Mapping[str, Schedule]
     """By task."""
     evaluation: Evaluation
+    next_tokens: int
+    """Held-out items of pretraining: a small model is sure of few of them, so that more differ between devices."""
     every: int
     """Steps between the validation losses of pretraining."""
     pictures: Mapping[str, Schedule]
@@ -48,6 +50,7 @@ SCALES = {
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
         },
         Evaluation(validation_batches=8, items=1000),
+        next_tokens=2000,
         every=200,
         pictures={
             "pretrain": Schedule(steps=200, rows=8, length=1),
@@ -65,7 +68,8 @@ SCALES = {
             "prefix": Schedule(steps=40, rows=4, length=18, learning_rate=5e-3, warmup=5),
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
         },
-        Evaluation(validation_batches=2, items=320),
+        Evaluation(validation_batches=2, items=640),
+        next_tokens=320,
         every=20,
         pictures={
             "pretrain": Schedule(steps=40, rows=4, length=1, warmup=5),
@@ -84,6 +88,7 @@ SCALES = {
             "dpo": Schedule(steps=1000, rows=64, length=2048, learning_rate=1e-6, warmup=30),
         },
         Evaluation(validation_batches=64, items=1319),
+        next_tokens=2000,
         every=200,
         pictures={
             "pretrain": Schedule(steps=1000, rows=256, length=1, learning_rate=1e-4, warmup=100),
@@ -141,6 +146,8 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
         evaluation = Evaluation(0, 0)
     elif task == "pretrain":
         evaluation = replace(evaluation, every=SCALES[scale].every)
+        if not pictures:
+            evaluation = replace(evaluation, items=SCALES[scale].next_tokens)
     begins = _BEGINS.get(task, asked.tuned_from if task == "sft" else "sft")
     return Recipe(
         model,

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from adapter_conform.certification.recipes import Recipe, lora_modules, lora_weights, prefix_weights
 
-__all__ = ["Forward", "adapt"]
+__all__ = ["Forward", "adapt", "merge_adapters"]
 
 Forward = Callable[[Any], Any]
 """int64 [rows, length] -> logits [rows, length, vocabulary]"""
@@ -28,6 +28,10 @@ class _LowRank(torch.nn.Module):  # type: ignore[misc]  # torch brings no types 
 
     def forward(self, x: Any) -> Any:
         return self.linear(x) + (x @ self.a.T) @ self.b.T * self.scale
+
+    def merge(self) -> None:
+        self.linear.weight.add_(self.b @ self.a * self.scale)
+        self.scale = 0.0
 
 
 def _parameter(array: NDArray[np.float32], device: Any) -> Any:
@@ -46,6 +50,13 @@ def adapt(recipe: Recipe, network: Any) -> tuple[Forward, list[Any]]:
     else:
         learning = list(network.parameters())
     return lambda ids: network(input_ids=ids).logits, learning
+
+
+def merge_adapters(network: Any) -> None:
+    """Adds every low-rank adapter to the weights that it stands beside. Without gradients only."""
+    for module in network.modules():
+        if isinstance(module, _LowRank):
+            module.merge()
 
 
 def _freeze(network: Any) -> None:

@@ -56,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch on the host [1]")
     parser.add_argument("--resume", action="store_true", help="go on with the pack in --out")
+    parser.add_argument(
+        "--leave-out-drawn",
+        action="store_true",
+        help="do not store drawn weights: the reader draws them again, and holds them to the digest that is recorded",
+    )
     parser.add_argument("--list", action="store_true", help="print the recipes and record nothing")
     return parser
 
@@ -102,6 +107,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         options.out,
         options.resume,
         None if options.operators is None else options.operators.absolute(),
+        not options.leave_out_drawn,
     )
     try:
         session.record(request, lambda words: print(words, flush=True))

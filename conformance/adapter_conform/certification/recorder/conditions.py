@@ -7,18 +7,28 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from adapter_conform.certification.recipes import Recipe
+
 __all__ = ["VARIANTS", "Conditions", "Variant", "autocast", "make_repeatable", "variants_of"]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The same mathematics in another order of summation: how far repetitions lie apart is the reference's spread."""
+    """The same mathematics, rounded otherwise: how far repetitions lie apart is the reference's spread."""
 
     name: str
     attention: str = "eager"
     reversed_rows: bool = False
     """Whether the rows of every batch come in opposite order."""
     more_threads: bool = False
+    moved_weights: bool = False
+    """Whether every starting weight is moved to a neighbouring float32: the least that any other rounding does."""
+    other_experts: bool = False
+    """Whether a router of a mixture of experts that is undecided takes the other expert, see :mod:`routing`."""
+
+    def fits(self, recipe: Recipe, precision: str) -> bool:
+        """Whether it says something of this training. In bfloat16 the float32 run already chooses other experts."""
+        return not self.other_experts or ("num_experts" in recipe.settings and precision == "float32")
 
 
 VARIANTS = {
@@ -27,6 +37,8 @@ VARIANTS = {
         Variant("base"),
         Variant("sdpa", attention="sdpa"),
         Variant("rows", reversed_rows=True),
+        Variant("ulp", moved_weights=True),
+        Variant("ties", other_experts=True),
         Variant("threads", more_threads=True),
         Variant("repeat"),
     )
@@ -35,7 +47,7 @@ VARIANTS = {
 
 def variants_of(device: str) -> tuple[str, ...]:
     """Of a kind of device, "cuda" or "cpu"; base first."""
-    return ("base", "sdpa", "rows", "threads" if device == "cpu" else "repeat")
+    return ("base", "sdpa", "rows", "ulp", "ties", *(("repeat",) if device == "cuda" else ()))
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from adapter_conform.certification.recipes import Recipe, initial_weights
+from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.starting import Weights
 from adapter_conform.certification.recorder.diffusion.model import StableDiffusion
 
-__all__ = ["build_network", "drawn_weights", "exported_weights", "load_weights"]
+__all__ = ["build_network", "exported_weights", "load_weights"]
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -93,14 +93,6 @@ def load_weights(network: Any, weights: Arrays) -> None:
     with torch.no_grad():
         for name, array in arrays.items():
             state[name].copy_(torch.from_numpy(np.array(array)))
-
-
-def drawn_weights(recipe: Recipe) -> Weights:
-    """What the recipe's model starts from where it starts from nothing."""
-    if recipe.standard_model.architecture != "stable_diffusion":
-        return initial_weights(recipe)
-    state = build_network(recipe, "eager").state_dict()
-    return initial_weights(recipe, {name: tuple(tensor.shape) for name, tensor in state.items()})
 
 
 def exported_weights(network: Any) -> Weights:

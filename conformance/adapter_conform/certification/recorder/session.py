@@ -8,6 +8,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,13 @@ from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, PackManifest
 from adapter_conform.certification.packs.pack import read_pack
 from adapter_conform.certification.packs.writing import PackWriter
-from adapter_conform.certification.recipes import Recipe, all_recipes
-from adapter_conform.certification.recipes.starting import Weights
+from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
+from adapter_conform.certification.recipes.starting import Weights, neighbouring, storable
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
-from adapter_conform.certification.recorder.networks import build_network, drawn_weights, exported_weights, load_weights
+from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
 from adapter_conform.certification.recorder.operators import record_operators
+from adapter_conform.certification.recorder.routing import other_experts
 from adapter_conform.certification.recorder.tasks import task_of
 from adapter_conform.certification.recorder.training import train
 
@@ -55,6 +57,8 @@ class Request:
     resume: bool
     operators: Path | None = None
     """Cases of operators, whose errors are recorded too."""
+    keep_drawn: bool = True
+    """Whether drawn weights are stored; without, whoever reads the pack draws them again and holds them to a digest."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def _runs(request: Request) -> Iterator[_Run]:
             # What the device is not held against needs no spread.
             variants = request.variants[:1] if recipe.reference_only or recipe.performance_only else request.variants
             if precision in request.precisions or recipe.reference_only:
-                yield from (_Run(recipe, precision, VARIANTS[variant]) for variant in variants)
+                fitting = (VARIANTS[name] for name in variants if VARIANTS[name].fits(recipe, precision))
+                yield from (_Run(recipe, precision, variant) for variant in fitting)
 
 
 def record(request: Request, say: Say) -> None:
@@ -156,7 +161,7 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
 
     torch.set_num_threads(request.threads * (2 if run.variant.more_threads else 1))
     conditions = Conditions(request.device, request.threads, run.precision, run.variant)
-    weights = _starting_weights(run.recipe, writer)
+    weights = _starting_weights(run.recipe, writer, request.keep_drawn)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -173,7 +178,7 @@ def _record_one(request: Request, run: _Run, writer: PackWriter, say: Say) -> No
         "nondeterministic": sorted({str(one.message) for one in caught if "deterministic" in str(one.message)}),
     }
     if run.precision == "float32" and run.variant.name == "base" and _is_start(run.recipe):
-        writer.add_final_weights(run.recipe.id, _storable(exported_weights(network)))
+        writer.add_final_weights(run.recipe.id, storable(exported_weights(network)))
     writer.add(measurement)
 
 
@@ -182,7 +187,7 @@ def _is_start(recipe: Recipe) -> bool:
     return any(other.starts_from == recipe.id for other in all_recipes(recipe.scale, recipe.seed))
 
 
-def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
+def _starting_weights(recipe: Recipe, writer: PackWriter, keep_drawn: bool) -> Weights:
     """Recorded, so that every machine starts from the same bits."""
     if recipe.starts_from:
         weights = writer.final_weights(recipe.starts_from)
@@ -193,18 +198,14 @@ def _starting_weights(recipe: Recipe, writer: PackWriter) -> Weights:
             )
         writer.start_from(recipe.id, recipe.starts_from)
         return weights
-    return writer.initial_weights(recipe.id, lambda: _storable(drawn_weights(recipe)))
-
-
-def _storable(weights: Weights) -> Weights:
-    """Numbers that float16 holds exactly, as a pack stores them in half the room: what device and reference both start
-    from, so that nothing is lost by rounding what another training learned."""
-    return {name: array.astype(np.float16).astype(np.float32) for name, array in weights.items()}
+    if not keep_drawn:
+        return storable(initial_weights(recipe))
+    return writer.initial_weights(recipe.id, lambda: storable(initial_weights(recipe)))
 
 
 def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say) -> tuple[Measurement, Any]:
     network = build_network(recipe, conditions.variant.attention)
-    load_weights(network, weights)
+    load_weights(network, neighbouring(weights) if conditions.variant.moved_weights else weights)
     network.to(conditions.device)
     network.train()
     task = task_of(recipe, network, conditions)
@@ -228,17 +229,30 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
             say(f"step {step} of {recipe.schedule.steps}, loss {loss:.4f}")
 
     arrays = task.probe()
-    curves = train(task.learning, task.loss, recipe.schedule, after)
-    score(recipe.schedule.steps)
+    with _routed(recipe, conditions.variant, say):
+        curves = train(task.learning, task.loss, recipe.schedule, after)
+        score(recipe.schedule.steps)
     network.eval()
-    measurement.items = task.items()
+    if conditions.variant.name == "base" and not recipe.reference_only:  # what a device's answers are held against
+        measurement.items = task.items()
     measurement.arrays = {name: as_text(array) for name, array in {**arrays, **task.sample()}.items()}
+    measurement.figures = task.figures()
     measurement.curves = copy.deepcopy(task.curves)
     measurement.losses, measurement.gradient_norms = curves.losses, curves.gradient_norms
     measurement.seconds, measurement.tokens_per_step = curves.seconds, task.tokens_per_step
     measurement.digests = {**task.digests, "weights": weights_digest(weights)}
     say(_summary(measurement))
     return measurement, network
+
+
+@contextmanager
+def _routed(recipe: Recipe, variant: Variant, say: Say) -> Iterator[None]:
+    if not variant.other_experts:
+        yield
+        return
+    with other_experts(int(recipe.settings["num_experts_per_tok"])) as decided:
+        yield
+    say(f"{decided[0]} ties between experts, decided the other way")
 
 
 def _summary(measurement: Measurement) -> str:

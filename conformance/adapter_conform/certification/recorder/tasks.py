@@ -14,7 +14,8 @@ from adapter_conform.certification.digests import arrays_digest
 from adapter_conform.certification.measurement import Item
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.corpora import IGNORED, Preferences, corpus_of, preferences_of
-from adapter_conform.certification.recorder.adapters import Forward, adapt
+from adapter_conform.certification.recipes.starting import MERGED_PROBES
+from adapter_conform.certification.recorder.adapters import Forward, adapt, merge_adapters
 from adapter_conform.certification.recorder.conditions import Conditions, autocast
 from adapter_conform.certification.recorder.diffusion.task import Denoising
 from adapter_conform.certification.recorder.training import shortest
@@ -46,6 +47,9 @@ class Task(Protocol):
     def sample(self) -> dict[str, NDArray[np.float32]]:
         """Outputs after the last."""
 
+    def figures(self) -> dict[str, float]:
+        """Of the trained model; comes last, since it may change the model."""
+
 
 def task_of(recipe: Recipe, network: Any, conditions: Conditions) -> Task:
     """Changes ``network`` where the task adds adapters."""
@@ -73,6 +77,9 @@ class _Base:
         return {}
 
     sample = probe
+
+    def figures(self) -> dict[str, float]:
+        return {}
 
     def tensor(self, array: NDArray[np.int64]) -> Any:
         """On the device; the rows of a training batch in the variant's order."""
@@ -133,6 +140,16 @@ class _NextToken(_Base):
                 figures = {"margin": float(f"{margin:.3g}")}
                 found.append(Item(str(len(found)), tuple(row), tuple(answer), figures))
         return found
+
+    def figures(self) -> dict[str, float]:
+        if self.recipe.task != "lora" or self._questions is None:
+            return {}
+        prompts = self.tensor(self._questions.prompts[:MERGED_PROBES])
+        with torch.no_grad():
+            apart = self.logits(prompts)
+            merge_adapters(self.network)
+            difference = (self.logits(prompts) - apart).abs().max() / apart.abs().max()
+        return {"lora merged": shortest(float(difference))}
 
     def _greedy(self, ids: Any, count: int) -> tuple[Any, Any]:
         """``count`` tokens a row, int64 [rows, count], and the smallest gap between the best logit and the next one,

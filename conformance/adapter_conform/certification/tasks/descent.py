@@ -80,7 +80,7 @@ class Trainer:
         if inspected:
             inspect(trained_state(self.task.model, self.optimizer), self.place.device, step, self.placement)
         self.optimizer.clear_grad()
-        self.measurement.losses.append(float(loss))
+        self.measurement.losses.append(self.place.mean(loss))
         self.measurement.seconds.append(time.perf_counter() - start)
         self.measurement.gradient_norms.append(norm)
         for name, figure in figures.items():

@@ -26,9 +26,11 @@ def language_task(place: Workplace, recipe: Recipe, model: Any) -> Task:
     """``model`` learns the recipe's corpus: every parameter that is trainable in it."""
     corpus = corpus_of(recipe)
     inputs, labels = corpus.training(recipe)
+    learner = place.shared(model)
 
     def loss(step: int) -> tuple[Any, dict[str, float]]:
-        return token_loss(place, model(input_ids=place.tensor(inputs[step])), labels[step]), {}
+        rows, wanted = place.share(inputs[step]), place.share(labels[step])
+        return token_loss(place, learner(input_ids=place.tensor(rows)), wanted), {}
 
     task = Task(model, loss, may_lack_gradients=(".experts.",))
     if recipe.evaluation.validation_batches:

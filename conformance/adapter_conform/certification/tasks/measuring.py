@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,10 @@ _GATED_PRODUCTS = 9
 _LAYER_PRODUCTS = {"gpt3": 8}
 _ROUTER_PRODUCTS = 2
 """A mixture of experts computes the scores of its router in float32, once a layer, and says so in its source."""
+
+
+def _no_look(_model: Any) -> None:
+    return
 
 
 def task_of(place: Workplace, recipe: Recipe, weights: Weights) -> Task:
@@ -79,9 +83,21 @@ def blank_measurement(recipe: Recipe, precision: str, weights_digest: str) -> Me
     )
 
 
-def measure(session: Session, recipe: Recipe, precision: str, weights: Weights, weights_digest: str) -> Measurement:
-    """Trains and scores; an error ends it early, and stands in the measurement with all figures until then."""
-    place = Workplace(session.paddle, session.device, precision_of(precision))
+def measure(
+    session: Session,
+    recipe: Recipe,
+    precision: str,
+    weights: Weights,
+    weights_digest: str,
+    rank: int = 0,
+    cards: int = 1,
+    look: Callable[[Any], None] = _no_look,
+) -> Measurement:
+    """Trains and scores; an error ends it early, and stands in the measurement with all figures until then.
+
+    With ``cards`` as many processes call this, and each gets the same figures. ``look`` sees the trained model.
+    """
+    place = Workplace(session.paddle, session.device, precision_of(precision), rank, cards)
     measurement = blank_measurement(recipe, precision, weights_digest)
     measurement.environment = _environment(session)
 
@@ -99,9 +115,11 @@ def measure(session: Session, recipe: Recipe, precision: str, weights: Weights, 
             _keep(measurement, trainer.task.probe())
             trainer.run()
         calls = watched.total()
+        look(trainer.task.model)
         measurement.items = trainer.task.answer()
         _keep(measurement, trainer.task.sample())
         measurement.checks = dict(trainer.task.check())
+        measurement.figures = dict(trainer.task.figures)
     except Exception as error:  # whatever a device makes of it: the figures so far are kept, and the case fails
         traceback.print_exc()
         measurement.error = f"after {len(measurement.losses)} steps: {type(error).__name__}: {error}".strip()

@@ -35,12 +35,33 @@ class Workplace:
     device: str
     """"refchip:0", "cpu"; Paddle's current device."""
     precision: Precision | None = None
+    rank: int = 0
+    """Which of ``cards`` this process works on."""
+    cards: int = 1
+    """That share the rows of every batch and add up their gradients."""
 
     def autocast(self) -> Any:
         return autocast(self.paddle, self.precision)
 
     def tensor(self, array: NDArray[Any]) -> Any:
         return self.paddle.to_tensor(np.ascontiguousarray(array))
+
+    def share(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The rows [rows, ...] of a batch that are this card's."""
+        count = len(rows) // self.cards
+        return rows[self.rank * count : (self.rank + 1) * count]
+
+    def shared(self, model: Any) -> Any:
+        """``model``, with its gradients averaged over the cards where there are several."""
+        return model if self.cards == 1 else self.paddle.DataParallel(model)
+
+    def mean(self, loss: Any) -> float:
+        """Of the scalar tensor ``loss``, over all cards."""
+        if self.cards == 1:
+            return float(loss)
+        total = loss.detach().clone().reshape([1])
+        self.paddle.distributed.all_reduce(total)
+        return float(total) / self.cards
 
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -67,6 +88,8 @@ class Task:
     """Outputs before the first step, by name."""
     sample: Callable[[], Arrays] = dict
     """Outputs after the last."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What ``check`` measured."""
     may_lack_gradients: tuple[str, ...] = field(default=())
     """Parts of names of parameters that a batch need not reach."""
 
