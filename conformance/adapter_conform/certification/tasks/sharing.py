@@ -38,11 +38,9 @@ def is_shared(recipe: Recipe) -> bool:
 def why_not_shared(recipe: Recipe, cards: int) -> str:
     """Empty where ``cards`` can share the recipe, or where one card does it alone."""
     rows = recipe.schedule.rows
-    return (
-        ""
-        if rows % cards == 0 or not is_shared(recipe)
-        else f"{recipe.id}: {rows} rows of a batch cannot be shared evenly by {cards} cards"
-    )
+    if rows % cards == 0 or not is_shared(recipe):
+        return ""
+    return f"{recipe.id}: {rows} rows of a batch cannot be shared evenly by {cards} cards"
 
 
 def measure_shared(session: Session, recipe: Recipe, precision: str, pack: Pack, cards: int) -> Measurement:
