@@ -20,6 +20,7 @@ from adapter_conform.certification.arrays import as_array, as_text
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import builtin, read_pack
+from adapter_conform.certification.packs.manifest import read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.recipes import all_recipes, recipes_of
 from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION
@@ -44,7 +45,8 @@ NEW_GATES = {"network alone", "gradients", "sampling", "picture"}
 
 def pack_folder() -> Path:
     """The release's pack where it holds Stable Diffusion, else a small one of its own."""
-    return builtin("sample") if "sd/pretrain" in read_pack(builtin("sample")).manifest.weights else OWN_PACK
+    joined = builtin("sample")
+    return joined if "measurements/sd.pretrain.float32.base.json" in read_manifest(joined).files else OWN_PACK
 
 
 def test_level_two_trains_it_and_tunes_it_from_what_it_learned() -> None:
