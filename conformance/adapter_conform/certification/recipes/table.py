@@ -68,7 +68,7 @@ SCALES = {
             "prefix": Schedule(steps=40, rows=4, length=18, learning_rate=5e-3, warmup=5),
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
         },
-        Evaluation(validation_batches=2, items=640),
+        Evaluation(validation_batches=2, items=320),
         next_tokens=320,
         every=20,
         pictures={
