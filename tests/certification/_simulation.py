@@ -8,6 +8,7 @@ from typing import Any
 
 import _inference
 import numpy as np
+from adapter_conform.certification.arrays import as_text
 from adapter_conform.certification.measurement import Item, Measurement
 from adapter_conform.certification.recipes import Recipe, recipes_of
 
@@ -54,6 +55,24 @@ def answers(recipe: Recipe, changed: int = 0, seed: int = 3) -> list[Item]:
     return items
 
 
+SHAPES = {
+    **{f"part {name}": (1, 4, 8, 8) for name in ("text encoder", "encoder", "decoder", "unet")},
+    "gradients": (50,),
+    "noise": (4, 1, 4, 8, 8),
+    "latents": (1, 4, 8, 8),
+    "pictures": (1, 3, 16, 16),
+}
+
+
+def painted(size: float, seed: int) -> dict[str, dict[str, Any]]:
+    """Outputs of a diffusion model: everyone's, but for rounding of the relative ``size``."""
+    draw, common = np.random.RandomState(seed), np.random.RandomState(0)
+    return {
+        name: as_text(common.standard_normal(shape) * (1 + size * draw.standard_normal(shape)))
+        for name, shape in SHAPES.items()
+    }
+
+
 def simulated(recipe: Recipe, precision: str, variant: str = "base", seed: int = 0, **changes: Any) -> Measurement:
     """One run; ``seed`` draws its rounding. ``changes`` replace fields."""
     steps = recipe.schedule.steps
@@ -61,6 +80,7 @@ def simulated(recipe: Recipe, precision: str, variant: str = "base", seed: int =
     clean = curve(recipe) * (1 + (1e-6 if precision == "bfloat16" else 0.0))
     losses = clean * (1 + rounding(seed, steps, size))
     norms = (0.5 + 2 * np.exp(-np.arange(steps) / 200)) * (1 + rounding(seed + 1, steps, 10 * size))
+    paints = recipe.standard_model.architecture == "stable_diffusion"
     last = {} if recipe.performance_only else {str(steps): float(losses[-20:].mean())}
     executed = {"kernels": {f"matmul/{precision}": 10 * steps, "softmax/float32": steps}}
     values: dict[str, Any] = {
@@ -68,7 +88,8 @@ def simulated(recipe: Recipe, precision: str, variant: str = "base", seed: int =
         "gradient_norms": norms.tolist(),
         "seconds": (0.1 + 0.01 * np.random.RandomState(seed).rand(steps)).tolist(),
         "validation_losses": last,
-        "items": [] if recipe.performance_only else answers(recipe),
+        "arrays": painted(10 * size, seed) if paints else {},
+        "items": [] if recipe.performance_only or paints else answers(recipe),
         "curves": {"margin": (0.002 * np.arange(steps) * (1 + rounding(seed + 2, steps, size))).tolist()}
         if recipe.task == "dpo"
         else {},

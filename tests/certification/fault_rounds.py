@@ -24,6 +24,7 @@ def main(plugin: str, pack_folder: str, recipe_id: str, scale: str, seed: int, c
     from adapter_conform.certification.tasks.measuring import measure
     from adapter_conform.certification.tasks.sharing import measure_shared
     from adapter_conform.session import open_session
+    from diffusion_faults import FAULTS as DIFFUSION_FAULTS
     from training_faults import FAULTS
 
     pack = read_pack(Path(pack_folder))
@@ -36,7 +37,7 @@ def main(plugin: str, pack_folder: str, recipe_id: str, scale: str, seed: int, c
             with preloaded(name):
                 measurement = measure_shared(session, recipe, "float32", pack, cards)
         else:
-            with nullcontext() if name == "healthy" else FAULTS[name](session.paddle):
+            with nullcontext() if name == "healthy" else {**FAULTS, **DIFFUSION_FAULTS}[name](session.paddle):
                 measurement = measure(session, recipe, "float32", weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
         wrong = [one for one in figures if not one.passed and not is_inconclusive(one)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from adapter_conform.certification.tasks import language, measuring
 
-__all__ = ["FAULTS"]
+__all__ = ["FAULTS", "preloaded", "replaced"]
 
 ROW = 17
 """Of the embedding; a token that occurs."""
@@ -23,7 +23,7 @@ _CHUNK = 8
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
     original = getattr(owner, name)
     setattr(owner, name, make(original))
     try:
@@ -42,7 +42,7 @@ def zeroed_embedding_row(paddle: ModuleType) -> Any:
 
         return embedding
 
-    return _replaced(paddle.nn.functional, "embedding", make)
+    return replaced(paddle.nn.functional, "embedding", make)
 
 
 def bfloat16_attention(paddle: ModuleType) -> Any:
@@ -62,7 +62,7 @@ def bfloat16_attention(paddle: ModuleType) -> Any:
 
         return matmul
 
-    return _replaced(paddle, "matmul", make)
+    return replaced(paddle, "matmul", make)
 
 
 def _optimizer(paddle: ModuleType, **changed: float) -> Any:
@@ -72,7 +72,7 @@ def _optimizer(paddle: ModuleType, **changed: float) -> Any:
 
         return initialised
 
-    return _replaced(paddle.optimizer.AdamW, "__init__", make)
+    return replaced(paddle.optimizer.AdamW, "__init__", make)
 
 
 def dropped_weight_decay(paddle: ModuleType) -> Any:
@@ -97,7 +97,7 @@ def missing_layer_gradient(_paddle: ModuleType) -> Any:
 
         return task
 
-    return _replaced(measuring, "language_task", make)
+    return replaced(measuring, "language_task", make)
 
 
 def loss_scale_off(_paddle: ModuleType) -> Any:
@@ -110,7 +110,7 @@ def loss_scale_off(_paddle: ModuleType) -> Any:
 
         return loss
 
-    return _replaced(language, "token_loss", make)
+    return replaced(language, "token_loss", make)
 
 
 def lost_card_gradient(_paddle: ModuleType) -> Any:
@@ -128,7 +128,7 @@ def lost_card_gradient(_paddle: ModuleType) -> Any:
 
         return loss
 
-    return _replaced(language, "token_loss", make)
+    return replaced(language, "token_loss", make)
 
 
 def lost_second_card(_paddle: ModuleType) -> Any:
@@ -143,14 +143,14 @@ def lost_second_card(_paddle: ModuleType) -> Any:
 
         return task
 
-    return _replaced(measuring, "language_task", make)
+    return replaced(measuring, "language_task", make)
 
 
 def unmended_router(_paddle: ModuleType) -> Any:
     """PaddleNLP's own gate of a mixture of experts: its router gets a gradient some ten thousand times too large."""
     from adapter_conform.models import paddlenlp_mends
 
-    return _replaced(paddlenlp_mends, "_detached", lambda _original: lambda gating: gating)
+    return replaced(paddlenlp_mends, "_detached", lambda _original: lambda gating: gating)
 
 
 FAULTS: dict[str, Callable[[ModuleType], Any]] = {
@@ -173,7 +173,7 @@ to be planted before the first model is built."""
 _PLANTED: list[Any] = []
 
 
-def _preloaded(fault: Callable[[ModuleType], Any]) -> Callable[[Any], None]:
+def preloaded(fault: Callable[[ModuleType], Any]) -> Callable[[Any], None]:
     def plant(session: Any) -> None:
         context = fault(session.paddle)
         context.__enter__()
@@ -187,4 +187,4 @@ def __getattr__(name: str) -> Any:
     fault = FAULTS.get(name.removeprefix("plant_"))
     if fault is None or not name.startswith("plant_"):
         raise AttributeError(name)
-    return _preloaded(fault)
+    return preloaded(fault)

@@ -45,6 +45,8 @@ class Measurement:
     items: list[Item] = field(default_factory=list)
     curves: dict[str, list[float]] = field(default_factory=dict)
     """Further figures a step, e.g. DPO's ``margin``."""
+    arrays: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Outputs of a diffusion model, see :mod:`arrays`: "part unet", "noise" of each sampling step, "latents", ..."""
     checks: dict[str, str] = field(default_factory=dict)
     """Named yes/no checks -> "" where fulfilled, else what was seen; e.g. "lora reloaded", "lora merged"."""
     figures: dict[str, float] = field(default_factory=dict)

@@ -1,12 +1,14 @@
-"""Stable Diffusion, small enough for a test: the denoising network, the image autoencoder and the text encoder.
+"""Stable Diffusion: the denoising network, the image autoencoder and the text encoder.
 
-The only module that imports ppdiffusers. Its weights are drawn by NumPy, the same on every device.
+The only module that imports ppdiffusers. :func:`build_diffusion` gives one that is small enough for a test, its weights
+drawn by NumPy; :class:`StableDiffusion` one of any size, for certification.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,10 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCALE", "Diffusion", "build_diffusion", "noise_loss", "sampled_image", "why_no_diffusion"]
+__all__ = [
+    "SCALE",
+    "Diffusion",
+    "StableDiffusion",
+    "build_diffusion",
+    "noise_loss",
+    "sampled_image",
+    "why_no_diffusion",
+]
 
 SCALE = 0.18215
 """Of latent numbers, as Stable Diffusion v1 defines them."""
+
+_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+"""Of Stable Diffusion v1."""
 
 _STEPS_OF_TRAINING = 100
 _STEPS_OF_SAMPLING = 5
@@ -31,6 +44,37 @@ def why_no_diffusion() -> str | None:
     return "ppdiffusers is not installed; install adapter-sdk[diffusion]: pip install 'adapter-sdk[diffusion]'"
 
 
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "unet": {
+        "sample_size": _LATENT,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 1,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": 32,
+        "attention_head_dim": 8,
+        "norm_num_groups": 8,
+    },
+    "vae": {
+        "block_out_channels": (32, 64),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "latent_channels": 4,
+        "norm_num_groups": 8,
+    },
+    "text_encoder": {
+        "vocab_size": _VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": _WORDS,
+    },
+}
+
+
 @dataclass(frozen=True)
 class Diffusion:
     denoiser: Any
@@ -41,41 +85,62 @@ class Diffusion:
 
 def build_diffusion(paddle: ModuleType, seed: int) -> Diffusion:
     """The three models on Paddle's current device: latents 4 x 8 x 8, images 3 x 16 x 16, texts of 16 words."""
-    library = importlib.import_module("ppdiffusers")
-    transformers = importlib.import_module("paddlenlp.transformers")
-    denoiser = library.UNet2DConditionModel(
-        sample_size=_LATENT,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(32, 64),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=8,
-        norm_num_groups=8,
-    )
-    autoencoder = library.AutoencoderKL(
-        block_out_channels=(32, 64),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=8,
-    )
-    text = transformers.CLIPTextConfig(
-        vocab_size=_VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=_WORDS,
-    )
-    models = Diffusion(denoiser, autoencoder, transformers.CLIPTextModel(text), library)
+    models = _networks(_SETTINGS)
     for number, model in enumerate((models.denoiser, models.autoencoder, models.text_encoder)):
         _draw_weights(model, seed + number)
     models.autoencoder.eval()
     models.text_encoder.eval()
     return models
+
+
+def _networks(settings: Mapping[str, Any]) -> Diffusion:
+    library = importlib.import_module("ppdiffusers")
+    transformers = importlib.import_module("paddlenlp.transformers")
+    return Diffusion(
+        library.UNet2DConditionModel(**settings["unet"]),
+        library.AutoencoderKL(**settings["vae"]),
+        transformers.CLIPTextModel(transformers.CLIPTextConfig(**settings["text_encoder"])),
+        library,
+    )
+
+
+class StableDiffusion:
+    """A whole Stable Diffusion on Paddle's current device, its weights to come from a file.
+
+    ``layer`` holds its networks as ``unet``, ``vae`` and ``text_encoder``; it has no forward pass of its own.
+    """
+
+    def __init__(self, paddle: ModuleType, settings: Mapping[str, Any]) -> None:
+        models = _networks(settings)
+        self.layer = paddle.nn.Layer()
+        self.layer.unet, self.layer.vae = models.denoiser, models.autoencoder
+        self.layer.text_encoder = models.text_encoder
+        self._library = models.library
+
+    def encode(self, pictures: Any) -> Any:
+        """The mean of the latent distribution, without chance."""
+        return self.layer.vae.encode(pictures).latent_dist.mode()
+
+    def decode(self, latents: Any) -> Any:
+        return self.layer.vae.decode(latents).sample
+
+    def states(self, captions: Any) -> Any:
+        """What the text encoder says of ``captions`` int64 [rows, words]: [rows, words, width]."""
+        return self.layer.text_encoder(captions)[0]
+
+    def predict(self, latents: Any, times: Any, states: Any) -> Any:
+        """The noise in ``latents`` at ``times`` int64 [rows]."""
+        return self.layer.unet(latents, times, states).sample
+
+    def noising(self) -> Any:
+        """What mixes latents and noise in training: ``add_noise(latents, noise, times)``."""
+        return self._library.DDPMScheduler(**_BETAS)
+
+    def sampler(self, steps: int) -> Any:
+        """DDIM with ``steps`` steps: ``timesteps``, and ``step(noise, time, latents).prev_sample``."""
+        scheduler = self._library.DDIMScheduler(**_BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+        scheduler.set_timesteps(steps)
+        return scheduler
 
 
 def _draw_weights(model: Any, seed: int) -> None:

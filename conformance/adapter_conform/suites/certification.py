@@ -22,9 +22,10 @@ from adapter_conform.certification.acceptance.stability import resumed
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import Pack, read_pack
-from adapter_conform.certification.recipes import Recipe, recipes_of
+from adapter_conform.certification.recipes import MODELS, Recipe, recipes_of
 from adapter_conform.certification.standard import load_standard
 from adapter_conform.errors import UsageProblem
+from adapter_conform.models.diffusion import why_no_diffusion
 from adapter_conform.models.paddlenlp_adapter import why_unavailable
 from adapter_conform.states import State
 from adapter_conform.suites._training_gates import relative_errors
@@ -119,8 +120,14 @@ def _case(operator: str, dtype: str, what: str, payload: Mapping[str, Any], lack
         dtype=dtype,
         payload={"check": "restart" if what == "restart" else "recipe", **payload},
         timeout=_TIMEOUT,
-        not_run=why_unavailable() or lacking or None,
+        not_run=why_unavailable() or _without_diffusion(operator) or lacking or None,
     )
+
+
+def _without_diffusion(model: str) -> str | None:
+    """Why a Stable Diffusion cannot be built here; ``None`` for other models."""
+    standard = {name.lower(): standard for name, standard in MODELS.items()}.get(model)
+    return why_no_diffusion() if standard is not None and standard.architecture == "stable_diffusion" else None
 
 
 def _lacking(recipe: Recipe, pack: Pack) -> str:
@@ -139,10 +146,10 @@ def _recipe(payload: Mapping[str, Any]) -> Recipe:
 def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack, cards: int) -> Outcome:
     from adapter_conform.certification.tasks.inference.measuring import measure_inference
     from adapter_conform.certification.tasks.measuring import measure
-    from adapter_conform.certification.tasks.sharing import SHARED, measure_shared
+    from adapter_conform.certification.tasks.sharing import is_shared, measure_shared
 
     weights = pack.weights(recipe.id)
-    if cards > 1 and recipe.task in SHARED:
+    if cards > 1 and is_shared(recipe):
         measurement = measure_shared(session, recipe, precision, pack, cards)
     elif recipe.task == "inference":
         measurement = measure_inference(session, recipe, precision, weights, weights_digest(weights))

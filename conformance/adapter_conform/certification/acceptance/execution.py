@@ -10,8 +10,9 @@ from adapter_conform.certification.measurement import Measurement
 
 __all__ = ["execution"]
 
-_PRODUCTS = ("matmul", "addmm", "bmm", "linear", "fc", "fused_gemm_epilogue")
-"""Operators that carry the arithmetic of a transformer; mixed precision (AMP O1) leaves others in float32."""
+_PRODUCTS = ("matmul", "addmm", "bmm", "linear", "fc", "fused_gemm_epilogue", "conv2d")
+"""Operators that carry the arithmetic of a transformer or a diffusion model; mixed precision (AMP O1) leaves others in
+float32."""
 
 
 def execution(device: Measurement) -> Iterator[GateFigure]:

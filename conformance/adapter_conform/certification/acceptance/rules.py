@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from adapter_conform.cases import GateFigure
 from adapter_conform.certification.acceptance.bias import bias
 from adapter_conform.certification.acceptance.comparison import Comparison, compared
+from adapter_conform.certification.acceptance.diffusion import (
+    final_latents,
+    gradients,
+    parts,
+    pictures,
+    predicted_noise,
+)
 from adapter_conform.certification.acceptance.early_loss import curves, early_loss, first_loss, gradient_norm
 from adapter_conform.certification.acceptance.execution import execution
 from adapter_conform.certification.acceptance.figures import inconclusive
@@ -21,7 +28,7 @@ from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.standard import Limits, load_standard
 
-__all__ = ["RULES", "Rule", "judge_measurement"]
+__all__ = ["DIFFUSION_RULES", "RULES", "Rule", "judge_measurement", "rules_of"]
 
 Rule = Callable[[Comparison], Iterator[GateFigure]]
 
@@ -43,6 +50,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 """Task -> what is judged beside the reference."""
 
+DIFFUSION_RULES: tuple[Rule, ...] = (*_TRAINING, parts, gradients, predicted_noise, final_latents, pictures)
+"""Of Stable Diffusion, which answers no questions: its training, and what it paints."""
+
+
+def rules_of(recipe: Recipe) -> tuple[Rule, ...]:
+    """Empty for a task without rules."""
+    if recipe.standard_model.architecture == "stable_diffusion":
+        return DIFFUSION_RULES
+    return RULES.get(recipe.task, ())
+
 
 def judge_measurement(
     recipe: Recipe, device: Measurement, references: Sequence[Measurement], limits: Limits | None = None
@@ -62,6 +79,7 @@ def judge_measurement(
     comparison = compared(recipe, device, references, limits)
     if comparison is None:
         return [*figures, inconclusive("reference", "runs", f"none of {recipe.id} in {device.precision}")]
-    if recipe.task not in RULES:
+    rules = rules_of(recipe)
+    if not rules:
         return [*figures, inconclusive("rules", recipe.task, "no rules are written for this task")]
-    return [*figures, *(figure for rule in RULES[recipe.task] for figure in rule(comparison))]
+    return [*figures, *(figure for rule in rules for figure in rule(comparison))]

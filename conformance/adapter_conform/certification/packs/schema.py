@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
+from adapter_conform.certification.arrays import as_array
 from adapter_conform.certification.logits import LogitRecord
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.recipes.inference import SCHEMES
@@ -36,6 +39,7 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
         yield "a validation loss is no finite number"
     if isinstance(measurement.figures, dict) and not _finite(measurement.figures.values()):
         yield "a figure is no finite number"
+    yield from _array_faults(measurement.arrays)
     for item in measurement.items:
         if not isinstance(item.id, str) or not isinstance(item.figures, dict) or not _finite(item.figures.values()):
             yield f"item {item.id!r} is no item"
@@ -54,6 +58,18 @@ def _logit_faults(measurement: Measurement, infers: bool) -> Iterator[str]:
             LogitRecord.from_json(data)
         except ValueError as error:
             yield f"logits of {name!r}: {error}"
+
+
+def _array_faults(arrays: Any) -> Iterator[str]:
+    if not isinstance(arrays, dict):
+        yield "arrays is no object"
+        return
+    for name, text in arrays.items():
+        try:
+            if not np.isfinite(as_array(text)).all():
+                yield f"array {name!r} holds something that is no finite number"
+        except ValueError as error:
+            yield f"array {name!r}: {error}"
 
 
 def _curve_faults(measurement: Measurement, names: tuple[str, ...]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION, STABLE_DIFFUSION_PROXY
+
 __all__ = ["MODELS", "StandardModel"]
 
 
@@ -75,12 +77,7 @@ MODELS = {
             {**_SMALL, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1e6},
             stands_for="no model of that name was published; the configuration is Qwen2.5-14B's",
         ),
-        StandardModel(
-            "SD",
-            "stable_diffusion",
-            {"sample_size": 64, "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768},
-            {"sample_size": 8, "block_out_channels": (32, 64), "cross_attention_dim": 32},
-        ),
+        StandardModel("SD", "stable_diffusion", STABLE_DIFFUSION, STABLE_DIFFUSION_PROXY),
         StandardModel(
             "LLaMA3-70B",
             "llama",

@@ -21,7 +21,7 @@ class Schedule:
     steps: int
     rows: int
     length: int
-    """Tokens of a row that are fed, the shifted label not counted."""
+    """Tokens of a row that are fed, the shifted label not counted; 1 where a row is a picture, which counts as one."""
     learning_rate: float = 1e-3
     warmup: int = 20
     """Steps."""
@@ -52,7 +52,7 @@ class Evaluation:
     validation_batches: int = 8
     """Their mean loss is the validation loss."""
     items: int = 256
-    """Scored one by one, so that device and reference can be compared in pairs."""
+    """Scored one by one, so that device and reference can be compared in pairs; of diffusion: pictures sampled."""
     every: int = 0
     """Steps between validation losses; 0: at the end alone."""
 
@@ -79,7 +79,8 @@ class Recipe:
     reference_only: bool = False
     """Trained by the recorder alone, so that others can start from what it learned."""
     options: tuple[tuple[str, float], ...] = ()
-    """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix, positions of inference with all logits."""
+    """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix, positions of inference with all logits, steps
+    and guidance of sampling."""
     scale: str = "proxy"
     """proxy, sample, full: see :mod:`table`."""
     seed: int = 0

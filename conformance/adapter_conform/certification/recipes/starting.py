@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapter_conform.certification.recipes.diffusion_shapes import diffusion_shapes
 from adapter_conform.certification.recipes.recipe import Recipe
 
 __all__ = [
@@ -41,12 +42,15 @@ _Draw = Callable[..., NDArray[np.float32]]
 
 
 def initial_weights(recipe: Recipe) -> Weights:
-    """Matrices normal with deviation 0.02, norms one: the start of pretraining and of SFT.
+    """Matrices normal with deviation 0.02, norms one: the start of pretraining and of SFT. Of Stable Diffusion as
+    PyTorch draws them.
 
     Raises:
         ValueError: nothing here draws weights of the recipe's architecture.
     """
     architecture = recipe.standard_model.architecture
+    if architecture == "stable_diffusion":
+        return _of_shapes(np.random.RandomState(_seed(recipe, 1)), diffusion_shapes(recipe.settings))
     if architecture not in _DRAWN:
         raise ValueError(f"recipe {recipe.id}: no initial weights are drawn for architecture {architecture!r}")
     state = np.random.RandomState(_seed(recipe, 1))
@@ -55,6 +59,22 @@ def initial_weights(recipe: Recipe) -> Weights:
         return (state.standard_normal(shape) * _SPREAD).astype(np.float32)
 
     return _DRAWN[architecture](recipe.settings, normal)
+
+
+def _of_shapes(state: np.random.RandomState, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
+    """Matrices and convolutions normal with the variance 1 / (3 inputs), as PyTorch draws them by default; tables of
+    embeddings 0.02, biases too, so that one that is left out shows at once; norms one."""
+    weights: Weights = {}
+    for name in sorted(shapes):
+        shape = shapes[name]
+        if len(shape) == 1:
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            spread = _SPREAD
+        else:
+            centre, spread = 0.0, (3.0 * float(np.prod(shape[1:]))) ** -0.5
+            spread = _SPREAD if "embedding.weight" in name else spread
+        weights[name] = (centre + state.standard_normal(shape) * spread).astype(np.float32)
+    return weights
 
 
 def storable(weights: Weights) -> Weights:

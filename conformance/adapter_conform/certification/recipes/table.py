@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from adapter_conform.certification.recipes.models import MODELS
 from adapter_conform.certification.recipes.recipe import Evaluation, Recipe, Schedule
 
 __all__ = ["LEVELS", "RECIPES", "SCALES", "TASKS", "all_recipes", "recipes_of"]
@@ -29,6 +30,13 @@ class _Scale:
     """Held-out items of pretraining: a small model is sure of few of them, so that more differ between devices."""
     every: int
     """Steps between the validation losses of pretraining."""
+    pictures: Mapping[str, Schedule]
+    """Of diffusion, by task."""
+    sampling: tuple[tuple[str, float], ...]
+    """Of diffusion: steps and guidance. Stable Diffusion is used with 7.5, which multiplies the rounding of bfloat16 to
+    a tenth of the noise in a model that hardly heeds the caption yet: proxies have less."""
+    sampled: Evaluation
+    """Of diffusion."""
 
 
 SCALES = {
@@ -45,6 +53,12 @@ SCALES = {
         Evaluation(validation_batches=8, items=1000),
         next_tokens=2000,
         every=200,
+        pictures={
+            "pretrain": Schedule(steps=200, rows=8, length=1),
+            "sft": Schedule(steps=100, rows=8, length=1, learning_rate=2e-4),
+        },
+        sampling=(("steps", 10), ("guidance", 2.0)),
+        sampled=Evaluation(validation_batches=8, items=2),
     ),
     "sample": _Scale(
         {
@@ -59,6 +73,12 @@ SCALES = {
         Evaluation(validation_batches=2, items=320),
         next_tokens=320,
         every=20,
+        pictures={
+            "pretrain": Schedule(steps=40, rows=4, length=1, warmup=5),
+            "sft": Schedule(steps=40, rows=4, length=1, learning_rate=2e-4, warmup=5),
+        },
+        sampling=(("steps", 4), ("guidance", 2.0)),
+        sampled=Evaluation(validation_batches=2, items=1),
     ),
     "full": _Scale(
         {
@@ -73,6 +93,12 @@ SCALES = {
         Evaluation(validation_batches=64, items=1319),
         next_tokens=2000,
         every=200,
+        pictures={
+            "pretrain": Schedule(steps=1000, rows=256, length=1, learning_rate=1e-4, warmup=100),
+            "sft": Schedule(steps=1000, rows=32, length=1, learning_rate=1e-5, warmup=30),
+        },
+        sampling=(("steps", 50), ("guidance", 7.5)),
+        sampled=Evaluation(validation_batches=16, items=8),
     ),
 }
 
@@ -85,9 +111,10 @@ _CORPORA = {
     "dpo": "reverse",
     "inference": "reverse",
 }
-_BEGINS = {"pretrain": "", "base": "", "sft": "base"}
-"""Task -> the one whose weights it starts from. Learning a task from nothing passes through a stretch where rounding
-grows beyond all bounds; from a model that half knows it, two correct devices stay together to the end."""
+_BEGINS = {"pretrain": "", "base": ""}
+"""Task -> the one whose weights it starts from; SFT from what its model is tuned from, all others from SFT. Learning a
+task from nothing passes through a stretch where rounding grows beyond all bounds; from a model that half knows it, two
+correct devices stay together to the end."""
 _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "lora": (("rank", 8), ("alpha", 16)),
     "prefix": (("tokens", 8),),
@@ -111,11 +138,14 @@ class _Asked:
     level: str
     tasks: tuple[str, ...]
     performance_only: bool = False
+    tuned_from: str = "base"
+    """Task whose weights SFT starts from."""
 
 
 _ASKED = {
     "LLaMA1-13B": _Asked("I", TASKS),
     "Qwen2-14B": _Asked("II", ("pretrain", "sft", "lora", "dpo", "inference")),
+    "SD": _Asked("II", ("pretrain", "sft"), tuned_from="pretrain"),
     "LLaMA3-70B": _Asked("III", ("pretrain", "sft", "lora", "dpo", "inference")),
     "Qwen2-57B-A14B": _Asked("III", ("pretrain", "sft", "inference")),
     "GPT-3-175B": _Asked("III", ("pretrain", "inference"), performance_only=True),
@@ -123,27 +153,30 @@ _ASKED = {
 
 
 def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
-    evaluation = SCALES[scale].evaluation
+    pictures = MODELS[model].architecture == "stable_diffusion"
+    evaluation = SCALES[scale].sampled if pictures else SCALES[scale].evaluation
     if asked.performance_only:
         evaluation = Evaluation(0, 0)
     elif task == "pretrain":
-        evaluation = replace(evaluation, items=SCALES[scale].next_tokens, every=SCALES[scale].every)
+        evaluation = replace(evaluation, every=SCALES[scale].every)
+        if not pictures:
+            evaluation = replace(evaluation, items=SCALES[scale].next_tokens)
     if task == "inference":
         items = 0 if asked.performance_only else _QUESTIONS[scale]
         evaluation = Evaluation(SCALES[scale].schedules[task].steps, items)
-    begins = _BEGINS.get(task, "sft" if "sft" in asked.tasks else "")
+    begins = _BEGINS.get(task, asked.tuned_from if task == "sft" else "sft" if "sft" in asked.tasks else "")
     return Recipe(
         model,
         task,
         asked.level,
-        _CORPORA[task],
-        SCALES[scale].schedules[task],
+        f"pictures-{task}" if pictures else _CORPORA[task],
+        (SCALES[scale].pictures if pictures else SCALES[scale].schedules)[task],
         evaluation,
         starts_from=f"{model}/{begins}".lower() if begins else "",
         precisions=_precisions(task, asked.level),
         performance_only=asked.performance_only,
         reference_only=task == "base",
-        options=_OPTIONS.get(task, ()),
+        options=SCALES[scale].sampling if pictures else _OPTIONS.get(task, ()),
         scale=scale,
     )
 
@@ -159,7 +192,7 @@ def all_recipes(scale: str = "proxy", seed: int = 0) -> list[Recipe]:
     return [
         replace(_recipe(model, task, asked, scale), seed=seed)
         for model, asked in _ASKED.items()
-        for task in (*(("base",) if "sft" in asked.tasks else ()), *asked.tasks)
+        for task in (*(("base",) if "sft" in asked.tasks and asked.tuned_from == "base" else ()), *asked.tasks)
     ]
 
 

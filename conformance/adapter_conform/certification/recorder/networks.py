@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.starting import Weights
+from adapter_conform.certification.recorder.diffusion.model import StableDiffusion
 
 __all__ = ["build_network", "exported_weights", "load_weights"]
 
@@ -37,6 +38,8 @@ def build_network(recipe: Recipe, attention: str) -> Any:
         ValueError: this release of transformers builds something else than the recipe's settings ask for.
     """
     architecture = recipe.standard_model.architecture
+    if architecture == "stable_diffusion":
+        return StableDiffusion(recipe, attention)
     model, config = _CLASSES[architecture]
     settings = _gpt_settings(recipe.settings) if architecture == "gpt3" else dict(recipe.settings)
     network = getattr(transformers, model)(
@@ -94,7 +97,8 @@ def load_weights(network: Any, weights: Arrays) -> None:
 
 def exported_weights(network: Any) -> Weights:
     """The weights of ``network``, float32, with the names of transformers 4."""
-    tied = "lm_head.weight" if getattr(network.config, "tie_word_embeddings", False) else ""
+    config = getattr(network, "config", None)
+    tied = "lm_head.weight" if getattr(config, "tie_word_embeddings", False) else ""
     state = {
         name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items() if name != tied
     }

@@ -65,7 +65,7 @@ def sources_digest() -> str:
     from importlib.resources import files
 
     found = hashlib.sha256()
-    for package in ("recipes", "recorder"):
+    for package in ("recipes", "recorder", "recorder.diffusion"):
         folder = files(f"adapter_conform.certification.{package}")
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.endswith(".py"):

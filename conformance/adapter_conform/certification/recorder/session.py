@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from adapter_conform.certification.arrays import as_text
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.errors import PackError
@@ -82,7 +83,7 @@ def _runs(request: Request) -> Iterator[_Run]:
             continue
         for precision in recipe.precisions:
             # What the device is not held against needs no spread.
-            variants = request.variants[:1] if recipe.reference_only else request.variants
+            variants = request.variants[:1] if recipe.reference_only or recipe.performance_only else request.variants
             if precision in request.precisions or recipe.reference_only:
                 fitting = (VARIANTS[name] for name in variants if VARIANTS[name].fits(recipe, precision))
                 yield from (_Run(recipe, precision, variant) for variant in fitting)
@@ -261,12 +262,14 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
             spoken = time.monotonic()
             say(f"step {step} of {recipe.schedule.steps}, loss {loss:.4f}")
 
+    arrays = task.probe()
     with _routed(recipe, conditions.variant, say):
         curves = train(task.learning, task.loss, recipe.schedule, after)
         score(recipe.schedule.steps)
     network.eval()
     if conditions.variant.name == "base" and not recipe.reference_only:  # what a device's answers are held against
         measurement.items = task.items()
+    measurement.arrays = {name: as_text(array) for name, array in {**arrays, **task.sample()}.items()}
     measurement.figures = task.figures()
     measurement.curves = copy.deepcopy(task.curves)
     measurement.losses, measurement.gradient_norms = curves.losses, curves.gradient_norms

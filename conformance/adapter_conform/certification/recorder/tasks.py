@@ -17,6 +17,7 @@ from adapter_conform.certification.recipes.corpora import IGNORED, Preferences, 
 from adapter_conform.certification.recipes.starting import MERGED_PROBES
 from adapter_conform.certification.recorder.adapters import Forward, adapt, merge_adapters
 from adapter_conform.certification.recorder.conditions import Conditions, autocast
+from adapter_conform.certification.recorder.diffusion.task import Denoising
 from adapter_conform.certification.recorder.training import shortest
 
 __all__ = ["Task", "task_of"]
@@ -40,12 +41,20 @@ class Task(Protocol):
 
     def items(self) -> list[Item]: ...
 
+    def probe(self) -> dict[str, NDArray[np.float32]]:
+        """Outputs before the first step."""
+
+    def sample(self) -> dict[str, NDArray[np.float32]]:
+        """Outputs after the last."""
+
     def figures(self) -> dict[str, float]:
         """Of the trained model; comes last, since it may change the model."""
 
 
 def task_of(recipe: Recipe, network: Any, conditions: Conditions) -> Task:
     """Changes ``network`` where the task adds adapters."""
+    if recipe.standard_model.architecture == "stable_diffusion":
+        return Denoising(recipe, network, conditions)
     forward, learning = adapt(recipe, network)
     kind = _Preferring if recipe.task == "dpo" else _NextToken
     return kind(recipe, network, forward, learning, conditions)
@@ -63,6 +72,11 @@ class _Base:
 
     def prepare(self) -> None:
         raise NotImplementedError
+
+    def probe(self) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+    sample = probe
 
     def figures(self) -> dict[str, float]:
         return {}

@@ -3,6 +3,7 @@
 ``workplace.py``   where and in which precision
 ``building.py``    a recipe's model with its recorded weights
 ``language.py``    pretraining and supervised fine-tuning
+``diffusion.py``   the same of Stable Diffusion, with its sampling
 ``adapters.py``    low-rank adapters and prefixes
 ``preference.py``  direct preference optimisation
 ``descent.py``     the training loop, and what it measures

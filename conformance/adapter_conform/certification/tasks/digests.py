@@ -5,12 +5,15 @@ from __future__ import annotations
 from adapter_conform.certification.digests import arrays_digest
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.corpora import corpus_of, preferences_of
+from adapter_conform.certification.recipes.pictures import picture_digests
 
 __all__ = ["data_digests"]
 
 
 def data_digests(recipe: Recipe) -> dict[str, str]:
     """Of ``training``, ``validation`` and ``questions``, as far as the recipe has them."""
+    if recipe.standard_model.architecture == "stable_diffusion":
+        return picture_digests(recipe)
     if recipe.task == "dpo":
         pairs = dict(zip(("training", "questions"), preferences_of(recipe), strict=True))
         return {name: arrays_digest(one.prompts, one.chosen, one.rejected) for name, one in pairs.items()}

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_conform.certification.recipes import Recipe, recipes_of
-from adapter_conform.certification.tasks.building import build, build_empty
 from adapter_conform.certification.tasks.descent import Trainer
-from adapter_conform.certification.tasks.language import language_task
-from adapter_conform.certification.tasks.measuring import blank_measurement
+from adapter_conform.certification.tasks.measuring import blank_measurement, plain_model, plain_task
 from adapter_conform.certification.tasks.workplace import Workplace
 from adapter_conform.models.weights import Weights
 
@@ -59,7 +57,7 @@ def train_and_restart(session: Session, recipe: Recipe, weights: Weights) -> Res
     checkpoint, steps = restart_steps(recipe)
     with tempfile.TemporaryDirectory(prefix="adapter-conform-") as name:
         folder = Path(name)
-        trainer = _trainer(session, recipe, build(session.paddle, recipe, weights))
+        trainer = _trainer(session, recipe, plain_model(session.paddle, recipe, weights))
         trainer.run(range(checkpoint))
         _save(trainer, folder)
         trainer.run(range(checkpoint, steps))
@@ -78,7 +76,7 @@ def train_and_restart(session: Session, recipe: Recipe, weights: Weights) -> Res
 
 def _trainer(session: Session, recipe: Recipe, model: Any) -> Trainer:
     place = Workplace(session.paddle, session.device)
-    return Trainer(place, recipe, language_task(place, recipe, model), blank_measurement(recipe, "float32", ""))
+    return Trainer(place, recipe, plain_task(place, recipe, model), blank_measurement(recipe, "float32", ""))
 
 
 def _save(trainer: Trainer, folder: Path) -> None:
@@ -125,9 +123,8 @@ def _go_on(request_file: Path) -> None:
     candidates = recipes_of(request["level"], scale=request["scale"], seed=request["seed"])
     (recipe,) = (candidate for candidate in candidates if candidate.id == request["recipe"])
     folder = request_file.parent
-    model = build_empty(session.paddle, recipe)
-    model.set_state_dict(session.paddle.load(str(folder / "model.pdparams")))
-    trainer = _trainer(session, recipe, model)
+    trainer = _trainer(session, recipe, plain_model(session.paddle, recipe))
+    trainer.task.model.set_state_dict(session.paddle.load(str(folder / "model.pdparams")))
     _restore(trainer, session.paddle.load(str(folder / "optimizer.pdopt")))
     trainer.run(range(*request["steps"]))
     (folder / "losses.json").write_text(json.dumps(trainer.measurement.losses))

@@ -22,7 +22,7 @@ from adapter_conform.collectives.crew import Crew, CrewLost
 if TYPE_CHECKING:
     from adapter_conform.session import Session
 
-__all__ = ["SHARED", "measure_part", "measure_shared", "why_not_shared"]
+__all__ = ["SHARED", "is_shared", "measure_part", "measure_shared", "why_not_shared"]
 
 SHARED = ("pretrain", "sft")
 """Tasks that several cards share; the others run on one."""
@@ -30,10 +30,17 @@ SHARED = ("pretrain", "sft")
 _SECONDS = 7000.0
 
 
+def is_shared(recipe: Recipe) -> bool:
+    """Whether several cards share its rows; Stable Diffusion runs on one."""
+    return recipe.task in SHARED and recipe.standard_model.architecture != "stable_diffusion"
+
+
 def why_not_shared(recipe: Recipe, cards: int) -> str:
-    """Empty where ``cards`` can share the recipe."""
+    """Empty where ``cards`` can share the recipe, or where one card does it alone."""
     rows = recipe.schedule.rows
-    return "" if rows % cards == 0 else f"{recipe.id}: {rows} rows of a batch cannot be shared evenly by {cards} cards"
+    if rows % cards == 0 or not is_shared(recipe):
+        return ""
+    return f"{recipe.id}: {rows} rows of a batch cannot be shared evenly by {cards} cards"
 
 
 def measure_shared(session: Session, recipe: Recipe, precision: str, pack: Pack, cards: int) -> Measurement:

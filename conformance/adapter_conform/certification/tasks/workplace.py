@@ -64,6 +64,9 @@ class Workplace:
         return float(total) / self.cards
 
 
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
 def _nothing() -> list[Item]:
     return []
 
@@ -81,6 +84,10 @@ class Task:
     """What the model makes of the held-out questions."""
     check: Callable[[], Mapping[str, str]] = dict
     """Named checks -> "" where fulfilled, else what was seen."""
+    probe: Callable[[], Arrays] = dict
+    """Outputs before the first step, by name."""
+    sample: Callable[[], Arrays] = dict
+    """Outputs after the last."""
     figures: dict[str, float] = field(default_factory=dict)
     """What ``check`` measured."""
     may_lack_gradients: tuple[str, ...] = field(default=())
