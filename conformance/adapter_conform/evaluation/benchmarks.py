@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_conform.errors import UsageProblem
-from adapter_conform.evaluation.items import Item, Subject, limited
+from adapter_conform.evaluation.items import Item, Subject
 from adapter_conform.evaluation.prompts import FORMATS, MANY_RIGHT, YES_NO, Format, Prompt, prompt_for
 from adapter_conform.evaluation.readers import agieval, bbh, boolq, ceval, humaneval, mmlu
 
@@ -53,27 +53,32 @@ class Question:
     limit: int
 
 
-def questions_of(benchmark: Benchmark, folder: Path, shots: int | None, most: int | None) -> list[Question]:
-    """All questions of a benchmark's files, at most ``most`` of a subject.
+def questions_of(
+    benchmark: Benchmark, subjects: Sequence[Subject], shots: int | None = None, limit: int = 0
+) -> list[Question]:
+    """All questions of ``subjects``.
+
+    Args:
+        shots: examples; by default as many as the benchmark's published figures rest on.
+        limit: tokens that the model may write; 0: as the benchmark has it.
 
     Raises:
-        DataError: a file is not of its format.
         UsageProblem: there are fewer examples than ``shots``.
     """
     count = benchmark.shots if shots is None else shots
     found = []
-    for subject in limited(benchmark.read(folder), most):
+    for subject in subjects:
         if count > len(subject.shots):
             raise UsageProblem(
-                f"--shots {count}: there are {len(subject.shots)} examples for {subject.name} in {folder}\n"
-                f"Give --shots {len(subject.shots)}, or the whole of the benchmark's files; `adapter-conform evaluate "
-                "-h` says which."
+                f"--shots {count}: there are {len(subject.shots)} examples for {subject.name}\n"
+                f"Give --shots {len(subject.shots)}, or all of the benchmark's files; `adapter-conform evaluate -h` "
+                "says where examples lie."
             )
-        found += [_question(benchmark, subject, item, count) for item in subject.items]
+        found += [_question(benchmark, subject, item, count, limit or benchmark.limit) for item in subject.items]
     return found
 
 
-def _question(benchmark: Benchmark, subject: Subject, item: Item, shots: int) -> Question:
+def _question(benchmark: Benchmark, subject: Subject, item: Item, shots: int, limit: int) -> Question:
     style = benchmark.style
     continuations = style.continuations(item)
     right = -1
@@ -86,7 +91,7 @@ def _question(benchmark: Benchmark, subject: Subject, item: Item, shots: int) ->
         continuations,
         right,
         benchmark.stops or _ENDS,
-        benchmark.limit,
+        limit,
     )
 
 
@@ -122,9 +127,7 @@ BENCHMARKS = {
         Benchmark("mmlu", mmlu.read, shots=5),
         Benchmark("ceval", ceval.read, shots=5, by_subject=True),
         Benchmark("boolq", boolq.read, shots=0),
-        Benchmark(
-            "bbh", bbh.read, shots=3, by_subject=True, stops=("\n\n", "\nQ:"), limit=1024, extract=_conclusion
-        ),
+        Benchmark("bbh", bbh.read, shots=3, by_subject=True, stops=("\n\n", "\nQ:"), limit=1024, extract=_conclusion),
         Benchmark("agieval", agieval.read, shots=0, by_length=True, by_subject=True, limit=64, extract=_examined),
         Benchmark(
             "humaneval",

@@ -17,7 +17,8 @@ class Judged:
     score: float
     """1 where it is right, else 0."""
     other_score: float | None = None
-    """Of a choice: the score by the rule that is not the benchmark's, with lengths or without."""
+    """Of a choice: the score by the rule that is not the benchmark's, with lengths or without; None where all choices are
+    as long as each other."""
     fault: str = ""
     """Why no answer could be had; it counts as wrong."""
 
@@ -29,14 +30,15 @@ def judge_choice(benchmark: Benchmark, question: Question, likelihoods: Sequence
         likelihoods: log-likelihood of each continuation, given the prompt.
     """
     if len(likelihoods) != len(question.continuations):
-        return Judged("", 0.0, 0.0, f"{len(likelihoods)} likelihoods for {len(question.continuations)} choices")
+        return Judged("", 0.0, fault=f"{len(likelihoods)} likelihoods for {len(question.continuations)} choices")
     if any(math.isnan(one) for one in likelihoods):
-        return Judged("", 0.0, 0.0, "a likelihood is not a number")
+        return Judged("", 0.0, fault="a likelihood is not a number")
     lengths = [max(1, len(text.strip())) for text in question.continuations]
     whole = _best(likelihoods)
     by_length = _best([one / length for one, length in zip(likelihoods, lengths, strict=True)])
     chosen, other = (by_length, whole) if benchmark.by_length else (whole, by_length)
-    return Judged(_name(question, chosen), float(chosen == question.right), float(other == question.right))
+    other_score = float(other == question.right) if len(set(lengths)) > 1 else None
+    return Judged(_name(question, chosen), float(chosen == question.right), other_score)
 
 
 def judge_text(benchmark: Benchmark, question: Question, text: str) -> Judged:

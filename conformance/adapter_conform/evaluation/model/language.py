@@ -54,7 +54,9 @@ class Answer:
 Message = Mapping[str, Any]
 
 
-def answers(model: LanguageModel, tokenizer: TextTokenizer, ends: frozenset[int], asked: Sequence[Message]) -> list[Answer]:
+def answers(
+    model: LanguageModel, tokenizer: TextTokenizer, ends: frozenset[int], asked: Sequence[Message]
+) -> list[Answer]:
     """Answers questions together. A question: ``id``, ``introduction``, ``shots``, ``question``, and either
     ``continuations``, or ``stops`` and ``limit``."""
     compared = [message for message in asked if message["continuations"]]
@@ -81,7 +83,9 @@ def _compared(model: LanguageModel, tokenizer: TextTokenizer, asked: Sequence[Me
     ]
 
 
-def _written(model: LanguageModel, tokenizer: TextTokenizer, ends: frozenset[int], asked: Sequence[Message]) -> list[Answer]:
+def _written(
+    model: LanguageModel, tokenizer: TextTokenizer, ends: frozenset[int], asked: Sequence[Message]
+) -> list[Answer]:
     plans: list[tuple[Message, int, Writing]] = []
     faults = []
     for message in asked:

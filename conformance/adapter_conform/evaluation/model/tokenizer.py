@@ -119,5 +119,7 @@ def _settings(folder: ModelFolder, name: str) -> Mapping[str, Any]:
 
 def _library(name: str) -> Any:
     if importlib.util.find_spec(name) is None:
-        raise UsageProblem(f"{name} is not installed; install adapter-sdk[evaluate]: pip install 'adapter-sdk[evaluate]'")
+        raise UsageProblem(
+            f"{name} is not installed; install adapter-sdk[evaluate]: pip install 'adapter-sdk[evaluate]'"
+        )
     return importlib.import_module(name)

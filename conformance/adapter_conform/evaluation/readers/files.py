@@ -104,9 +104,13 @@ def text_of(data: Mapping[str, Any], field: str, where: str, empty: bool = False
         return ""
     if not isinstance(value, str):
         found = "is missing" if field not in data else f"is {json.dumps(value, ensure_ascii=False)[:60]}"
-        raise DataError(f"{where}: {field} {found}; it has to be a text\nThe fields there: {', '.join(data) or 'none'}.")
+        raise DataError(
+            f"{where}: {field} {found}; it has to be a text\nThe fields there: {', '.join(data) or 'none'}."
+        )
     if not empty and not value.strip():
-        raise DataError(f"{where}: {field} is empty\nA question without it cannot be asked: mend the line or remove it.")
+        raise DataError(
+            f"{where}: {field} is empty\nA question without it cannot be asked: mend the line or remove it."
+        )
     return value
 
 

@@ -27,7 +27,9 @@ def read(folder: Path) -> list[Subject]:
         if not entry.isidentifier():
             raise DataError(f"{where}: entry_point is {entry[:40]!r}\nIt has to be the name of a function.")
         prompt, test = text_of(data, "prompt", where), text_of(data, "test", where)
-        items[id] = Item(id, prompt, text_of(data, "canonical_solution", where, empty=True), test=test, entry_point=entry)
+        items[id] = Item(
+            id, prompt, text_of(data, "canonical_solution", where, empty=True), test=test, entry_point=entry
+        )
     if not items:
         raise DataError(f"{path} holds no task\n{_WHAT}")
     return [Subject("humaneval", tuple(items.values()))]

@@ -6,6 +6,13 @@ its share of processor and memory, and say that it passed when it did not: nothi
 that sets out to forge one.
 """
 
-from adapter_conform.evaluation.sandbox.run import Isolation, Limits, SandboxUnavailable, Verdict, isolation, run_program
+from adapter_conform.evaluation.sandbox.run import (
+    Isolation,
+    Limits,
+    SandboxUnavailable,
+    Verdict,
+    isolation,
+    run_program,
+)
 
 __all__ = ["Isolation", "Limits", "SandboxUnavailable", "Verdict", "isolation", "run_program"]

@@ -74,7 +74,16 @@ def _confine(limits: dict[str, int], landlock: Any, seccomp: Any) -> dict[str, A
 def _readable() -> list[str]:
     """The standard library, the libraries that its modules are linked to, and the sources of chance."""
     paths = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.join(sys.base_prefix, "lib")}
-    fixed = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/dev/urandom", "/dev/zero", "/dev/null")
+    fixed = (
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/share/zoneinfo",
+        "/dev/urandom",
+        "/dev/zero",
+        "/dev/null",
+    )
     return [*sorted(paths), *fixed, os.getcwd()]
 
 
