@@ -89,8 +89,8 @@ Exit codes:
 @click.pass_context
 def command(context: click.Context, name: str, data: Path, out: Path, resume: bool, **options: Any) -> None:
     """Asks a model the questions of a public benchmark, on a plugin's device, and scores the answers."""
-    from adapter_conform.evaluation.checks import check_questions
     from adapter_conform.evaluation.benchmarks import questions_of
+    from adapter_conform.evaluation.checks import check_questions
     from adapter_conform.evaluation.conduct import Conduct, opened
     from adapter_conform.evaluation.items import limited
     from adapter_conform.evaluation.model.client import ModelClient

@@ -98,14 +98,13 @@ def _question(benchmark: Benchmark, subject: Subject, item: Item, shots: int, li
 # ---- answers within texts -------------------------------------------------------------------------------------------
 
 _ENDS = ("\n\n",)
-_CONCLUDED = re.compile(r"answer is\s+(.*)")
 _STATED = re.compile(r"^\s*(?:the answer is(?: therefore)?|答案是)\s*[:：]?\s*", re.IGNORECASE)
 
 
 def _conclusion(text: str, _item: Item) -> str:
     """What follows the last "the answer is", without the full stop; nothing where the model never concludes."""
-    found = _CONCLUDED.findall(text)
-    return str(found[-1]).strip().removesuffix(".").strip() if found else ""
+    _before, concluded, answer = text.rpartition("answer is ")
+    return answer.strip().split("\n", 1)[0].strip().removesuffix(".").strip() if concluded else ""
 
 
 def _examined(text: str, item: Item) -> str:

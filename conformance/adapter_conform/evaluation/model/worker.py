@@ -107,7 +107,8 @@ def _engine(session: Session, request: ModelRequest) -> Built:
 def _paddlenlp(session: Session, request: ModelRequest) -> Built:
     from adapter_conform.evaluation.model.paddlenlp_model import PaddleNLPModel
     from adapter_conform.models.architectures import Architecture
-    from adapter_conform.models.paddlenlp_adapter import build_model, load_weights as set_weights
+    from adapter_conform.models.paddlenlp_adapter import build_model
+    from adapter_conform.models.paddlenlp_adapter import load_weights as set_weights
     from adapter_conform.models.training import Precision
     from adapter_conform.models.weights import paddle_layout
 
