@@ -69,7 +69,9 @@ def boolq(folder: Path) -> Path:
 def bbh(folder: Path) -> Path:
     (folder / "bbh").mkdir(parents=True)
     (folder / "cot-prompts").mkdir()
-    examples = [{"input": f"Is {i} above 3?\nOptions:\n- Yes\n- No", "target": "Yes" if i > 3 else "No"} for i in range(5)]
+    examples = [
+        {"input": f"Is {i} above 3?\nOptions:\n- Yes\n- No", "target": "Yes" if i > 3 else "No"} for i in range(5)
+    ]
     (folder / "bbh" / "above.json").write_text(json.dumps({"canary": "no training", "examples": examples}))
     shots = [
         f"Q: Is {i} above 3?\nOptions:\n- Yes\n- No\nA: Let's think step by step.\nWe look at {i}. "
@@ -84,7 +86,14 @@ def bbh(folder: Path) -> Path:
 
 def agieval(folder: Path) -> Path:
     def row(question: str, options: list[str] | None, label: Any, answer: str | None = None) -> dict[str, Any]:
-        return {"passage": None, "question": question, "options": options, "label": label, "answer": answer, "other": None}
+        return {
+            "passage": None,
+            "question": question,
+            "options": options,
+            "label": label,
+            "answer": answer,
+            "other": None,
+        }
 
     marked = ["(A)one", "(B)two hundred", "(C)three", "(D)four"]
     write_lines(folder / "v1" / "sat-math.jsonl", [row(f"Which is it, {i}?", marked, LETTERS[i]) for i in range(3)])
@@ -145,7 +154,9 @@ def small_model(folder: Path, positions: int = 512) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<pad>", "<s>", "</s>"]
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(["What is the answer: A B C D", "Question: is it yes or no? Answer:"] * 4, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -181,7 +181,9 @@ def own_answer_in_the_file_of_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def item_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     made = benchmarks._question
-    monkeypatch.setattr(benchmarks, "_question", lambda b, subject, item, *rest: made(b, subject, subject.items[0], *rest))
+    monkeypatch.setattr(
+        benchmarks, "_question", lambda b, subject, item, *rest: made(b, subject, subject.items[0], *rest)
+    )
 
 
 @pytest.mark.parametrize(

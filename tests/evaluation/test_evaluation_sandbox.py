@@ -140,7 +140,9 @@ def test_a_machine_that_cannot_confine_runs_nothing(tmp_path: Path, monkeypatch:
     inside.mkdir()
     for part in ("main.py", "seccomp.py"):
         (inside / part).write_text((running._INSIDE.with_name(part)).read_text())
-    (inside / "landlock.py").write_text("def restrict(readable):\n    raise OSError('this kernel offers no Landlock')\n")
+    (inside / "landlock.py").write_text(
+        "def restrict(readable):\n    raise OSError('this kernel offers no Landlock')\n"
+    )
     monkeypatch.setattr(running, "_INSIDE", inside / "main.py")
     marker = tmp_path / "ran"
     with pytest.raises(SandboxUnavailable, match="offers no Landlock"):
@@ -153,7 +155,14 @@ def test_attempts_would_succeed_without_the_sandbox(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     attempts = escape(tmp_path)
     with socket.create_server(("127.0.0.1", 0)):
-        for name in ("writing outside", "reading a file", "modes", "another's environment", "a socket pair", "a signal"):
+        for name in (
+            "writing outside",
+            "reading a file",
+            "modes",
+            "another's environment",
+            "a socket pair",
+            "a signal",
+        ):
             done = subprocess.run([sys.executable, "-c", attempts[name][0]], cwd=tmp_path, check=False, timeout=60)
             assert done.returncode == 0, name
 
@@ -172,5 +181,5 @@ def test_the_filter_has_both_tables() -> None:
         numbers = [row[place] for row in module._REFUSED.values() if row[place] >= 0]
         assert len(numbers) == len(set(numbers))
     assert len(module._program(0xC000003E, [1, 2, 3])) == 8 * (6 + 3 + 2)
-    assert module.KNOWN == (platform.machine() in ("x86_64", "aarch64"))
+    assert (platform.machine() in ("x86_64", "aarch64")) == module.KNOWN
     assert sandbox.__all__

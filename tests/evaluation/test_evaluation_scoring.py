@@ -239,4 +239,11 @@ def test_files_that_hold_no_outcomes(tmp_path: Path, lines: list[object], says: 
 
 
 def test_every_field_of_an_outcome_is_written() -> None:
-    assert set(asdict(Outcome("i", "s", "e", "a", 1.0))) >= {"id", "expected", "answer", "score", "prompt", "kernel_calls"}
+    assert set(asdict(Outcome("i", "s", "e", "a", 1.0))) >= {
+        "id",
+        "expected",
+        "answer",
+        "score",
+        "prompt",
+        "kernel_calls",
+    }

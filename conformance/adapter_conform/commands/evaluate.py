@@ -20,8 +20,8 @@ __all__ = ["command"]
 
 _EPILOG = """\b
 Examples:
-  adapter-conform evaluate --plugin refchip --benchmark mmlu --data mmlu/data --model Qwen2-0.5B --out mmlu-refchip
-  adapter-conform evaluate --plugin refchip --benchmark mmlu --data mmlu/data --model Qwen2-0.5B --out mmlu-refchip --resume
+  adapter-conform evaluate --plugin refchip --benchmark mmlu --data mmlu --model Qwen2-0.5B --out mmlu-refchip
+  adapter-conform evaluate --plugin refchip --benchmark mmlu --data mmlu --model Qwen2-0.5B --out mmlu-refchip --resume
   adapter-conform evaluate --plugin refchip --benchmark bbh --data BIG-Bench-Hard --model Qwen2-0.5B --limit 10
   adapter-conform evaluate --plugin acme --benchmark ceval --data ceval --model Qwen2-14B --precision bfloat16 \\
       --scheme int8 --reference ceval-gpu/outcomes.jsonl

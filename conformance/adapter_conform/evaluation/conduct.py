@@ -183,7 +183,7 @@ def _groups(questions: Sequence[Question], size: int) -> Iterator[Sequence[Quest
 
 
 class _Progress:
-    """A line now and then. The time that is left goes by what came after the first answer, which waits for the model."""
+    """A line now and then. The first answer, which waits for the model, is left out of the time that is foretold."""
 
     def __init__(self, whole: int, say: Callable[[str], None]) -> None:
         self._whole, self._say = whole, say

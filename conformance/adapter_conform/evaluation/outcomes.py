@@ -3,8 +3,8 @@
     {"format": 1, "benchmark": "mmlu", ...}                                what was asked of which model
     {"id": "anatomy/0", "expected": "B", "answer": "B", "score": 1.0, "prompt": "5f0c...", ...}
 
-A reference that was made elsewhere needs ``format`` and ``benchmark``, and of each line ``id``, ``expected``, ``score``;
-``prompt``, the first 16 digits of the sha256 of the prompt, shows that both were asked the same.
+A reference that was made elsewhere needs ``format`` and ``benchmark``, and of each line ``id``, ``expected`` and
+``score``; ``prompt``, the first 16 digits of the sha256 of the prompt, shows that both were asked the same.
 """
 
 from __future__ import annotations

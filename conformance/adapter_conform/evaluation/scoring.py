@@ -17,8 +17,8 @@ class Judged:
     score: float
     """1 where it is right, else 0."""
     other_score: float | None = None
-    """Of a choice: the score by the rule that is not the benchmark's, with lengths or without; None where all choices are
-    as long as each other."""
+    """Of a choice: the score by the rule that is not the benchmark's, with lengths or without; None where all choices
+    are as long as each other."""
     fault: str = ""
     """Why no answer could be had; it counts as wrong."""
 

@@ -69,7 +69,8 @@ class ModelClient:
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,7 +102,8 @@ class ModelClient:
             ) from error
 
     def _send(self, message: Message) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         try:
             write_message(self._process.stdin.fileno(), message)
         except BrokenPipeError as error:

@@ -16,7 +16,7 @@ from adapter_conform.errors import UsageProblem
 from adapter_conform.models.weights import Weights
 from adapter_conform.textfiles import read_text
 
-__all__ = ["ModelFolder", "find_model", "load_weights"]
+__all__ = ["ModelFolder", "find_model", "load_weights", "outlined_weights"]
 
 _DTYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16, "F64": np.float64}
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model")
@@ -80,14 +80,38 @@ def load_weights(folder: ModelFolder) -> Weights:
     Raises:
         UsageProblem: a file is damaged, or holds a dtype that no weight has.
     """
-    weights: Weights = {}
-    for part in folder.parts:
-        for name, array in _arrays(part):
-            if not name.endswith("rotary_emb.inv_freq"):  # computed anew
-                weights[name] = array
-    if "lm_head.weight" not in weights and "model.embed_tokens.weight" in weights:
-        weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
-    return weights
+    return _complete({name: array for part in folder.parts for name, array in _arrays(part)})
+
+
+def outlined_weights(folder: ModelFolder) -> Weights:
+    """The weights' names and shapes, without reading or keeping any: all are zeros that take no room.
+
+    Raises:
+        UsageProblem: a file is damaged.
+    """
+    return _complete(
+        {name: np.broadcast_to(np.float32(0), shape) for part in folder.parts for name, shape in _header(part)}
+    )
+
+
+def _complete(weights: Weights) -> Weights:
+    """Without what is computed anew, and with a head."""
+    kept = {name: array for name, array in weights.items() if not name.endswith("rotary_emb.inv_freq")}
+    if "lm_head.weight" not in kept and "model.embed_tokens.weight" in kept:
+        kept["lm_head.weight"] = kept["model.embed_tokens.weight"]
+    return kept
+
+
+def _header(part: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each tensor: 8 bytes of length, then JSON (the safetensors format)."""
+    try:
+        with part.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                yield name, tuple(tensor["shape"])
+    except (OSError, ValueError, OverflowError, MemoryError, AttributeError, KeyError, TypeError) as error:
+        raise UsageProblem(f"{part}: no safetensors file: {error}\nFetch the model again.") from error
 
 
 def _arrays(part: Path) -> Iterator[tuple[str, Any]]:

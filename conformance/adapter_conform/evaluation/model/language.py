@@ -113,8 +113,8 @@ def shortened(text: str, stops: Iterable[str]) -> str:
 
 
 def _texts(tokenizer: TextTokenizer, prompt: str, continuations: Sequence[str]) -> list[Text]:
-    """Prompt and continuation are encoded as one text, since they may be joined where they meet. What all have in common
-    with the prompt's own tokens is given; what follows is scored."""
+    """Prompt and continuation are encoded as one text, since they may be joined where they meet. What all have in
+    common with the prompt's own tokens is given; what follows is scored."""
     alone = tokenizer.encode(prompt)
     wholes = [tokenizer.encode(prompt + continuation) for continuation in continuations]
     common = min(_common(alone, whole) for whole in wholes)

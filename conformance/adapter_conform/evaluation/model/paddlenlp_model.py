@@ -1,4 +1,4 @@
-"""A PaddleNLP model that is evaluated: every architecture that the adapter builds, in float32, or bfloat16 by AMP O1."""
+"""A PaddleNLP model that is evaluated: LLaMA, Qwen2, Qwen2-MoE in float32, or in bfloat16 by AMP O1."""
 
 from __future__ import annotations
 

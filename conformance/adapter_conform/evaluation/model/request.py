@@ -9,10 +9,10 @@ from typing import Any
 
 from adapter_conform.certification.recipes.models import MODELS
 from adapter_conform.errors import UsageProblem
-from adapter_conform.evaluation.model.folder import find_model
+from adapter_conform.evaluation.model.folder import find_model, outlined_weights
 from adapter_conform.evaluation.model.tokenizer import tokenizer_in
 from adapter_conform.quantization.schemes import SCHEMES
-from adapter_conform.serving.shape import DecoderShape
+from adapter_conform.serving.shape import DecoderShape, require_weights
 
 __all__ = ["BACKENDS", "PRECISIONS", "ModelRequest", "requested_model"]
 
@@ -70,6 +70,10 @@ def requested_model(
     if Path(model).is_dir():
         folder = find_model(Path(model).resolve())
         shape = _shape(folder.settings, folder.architecture, f"--model {model}", context)
+        try:
+            require_weights(shape, outlined_weights(folder))
+        except ValueError as error:
+            raise UsageProblem(f"--model {model}: {error}") from error
         tokenizer_in(folder)
         common = replace(common, folder=str(folder.path), fingerprint=folder.fingerprint)
     elif model in MODELS:

@@ -5,7 +5,7 @@ One JSON object a line; what anything else prints to stdout goes to stderr inste
     runner -> worker   {"type": "hello", "plugin", "seed", "model", ...}    once, first; see :class:`ModelRequest`
     worker -> runner   {"type": "ready", "device", "positions"}             or "broken", and it leaves
     runner -> worker   {"type": "ask", "questions"}                         see language.answers
-    worker -> runner   {"type": "answers", "answers", "kernels"}            kernel calls on the device, by operator/dtype
+    worker -> runner   {"type": "answers", "answers", "kernels"}            the device's calls, by operator/dtype
                        {"type": "broken", "message"}                        the device failed; it leaves
 
 The end of stdin ends it. It leaves through ``os._exit``, since device plugins often abort at teardown.

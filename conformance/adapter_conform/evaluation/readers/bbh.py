@@ -71,7 +71,8 @@ def _shots(path: Path, name: str) -> tuple[str, tuple[Item, ...]]:
         _reasoning, concluded, answer = found[2].rpartition(CONCLUSION) if found else ("", "", "")
         if found is None or not concluded:
             raise DataError(
-                f"{path}: example {number + 1} is not: Q: ..., A: {STEPS} ... So the answer is X.\nFetch the file again."
+                f"{path}: example {number + 1} is not: Q: ..., A: {STEPS} ... So the answer is X.\n"
+                "Fetch the file again."
             )
         id, answer = f"{name}/cot/{number}", answer.strip().removesuffix(".")
         shots.append(Item(id, found[1].strip(), answer, explanation=found[2].strip()))

@@ -1,7 +1,7 @@
 """BoolQ (Clark et al., 2019) as published: ``dev.jsonl`` and ``train.jsonl``.
 
-A line: ``{"question": ..., "passage": ..., "answer": true, "title": ...}``. The questions are those of dev, the examples
-the first of train.
+A line: ``{"question": ..., "passage": ..., "answer": true, "title": ...}``. The questions are those of dev, the
+examples the first of train.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """C-Eval (Huang et al., 2023) as its authors' archive unpacks: ``val/SUBJECT_val.csv``, ``dev/SUBJECT_dev.csv``.
 
 CSV with a header: id, question, A, B, C, D, answer, and explanation in dev. The questions are those of val, since the
-answers of test are not public; the examples those of dev. ``subject_mapping.json`` of the authors' repository, laid into
-the folder, gives the subjects their Chinese names in the prompts.
+answers of test are not public; the examples those of dev. ``subject_mapping.json`` of the authors' repository, laid
+into the folder, gives the subjects their Chinese names in the prompts.
 """
 
 from __future__ import annotations
