@@ -2,8 +2,8 @@
 
 A line: ``{"passage": null, "question": ..., "options": ["(A)...", ...], "label": "A", "answer": null, ...}``. Where
 several options may be right, label is a list, or letters in a row. A cloze has options and label null, and the text in
-answer. Options keep the letters that they begin with: prompts show them as they are. The tasks lie in the folder that is
-given, or in ``v1_1`` or ``v1`` of it; the examples in the folder or above it: a column for each task, in turns an
+answer. Options keep the letters that they begin with: prompts show them as they are. The tasks lie in the folder that
+is given, or in ``v1_1`` or ``v1`` of it; the examples in the folder or above it: a column for each task, in turns an
 example (the literal of a Python dict) and its explanation.
 """
 
