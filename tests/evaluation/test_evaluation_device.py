@@ -137,7 +137,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, model: Path) -> None:
     command = [sys.executable, "-m", "adapter_conform", "evaluate", *map(str, arguments)]
     outcomes = out / "outcomes.jsonl"
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as running:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 500
         while not (outcomes.exists() and len(outcomes.read_bytes().split(b"\n")) > 3):
             assert running.poll() is None
             assert time.monotonic() < deadline
@@ -145,7 +145,7 @@ def test_killed_and_gone_on_with(tmp_path: Path, model: Path) -> None:
         os.kill(running.pid, signal.SIGKILL)
     before = outcomes.read_bytes()
     done = subprocess.run(
-        [*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        [*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcomes.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
