@@ -105,7 +105,27 @@ def like_paddlenlp(name: str, shape: DecoderShape) -> None:
         wanted = greedy_tokens(paddle, model, paddle.to_tensor(prompt), 10).numpy()[0].tolist()
         answer = engine.run([Request("x", tuple(int(t) for t in prompt[0]), 10)])["x"]
         same.append([output.token for output in answer] == wanted)
+    report(f"evaluated {name}", **evaluated_alike(shape, engine, model))
     report(f"paddlenlp {name}", same=same, loaded=sorted(targets.keys() - paddle_layout(weights, base).keys()))
+
+
+def evaluated_alike(shape: DecoderShape, engine: Engine, model: Any) -> dict[str, Any]:
+    """What an evaluation asks, of both: log-likelihoods of texts, and texts that end where they should."""
+    from adapter_conform.evaluation.model.engine_model import EngineModel
+    from adapter_conform.evaluation.model.language import Text, Writing
+    from adapter_conform.evaluation.model.paddlenlp_model import PaddleNLPModel
+
+    models = (EngineModel(engine), PaddleNLPModel(paddle, model, shape.positions, None))
+    tokens = tuple(int(token) for token in np.random.RandomState(5).randint(3, shape.vocabulary, 24))
+    texts = [Text(tokens, 20), Text((*tokens[:-1], 5), 20), Text(tokens[:9], 1), Text(tokens[:2], 1)]
+    wanted = [Writing(tokens, 20, lambda found: len(found) == 18), Writing(tokens[:3], 2, lambda found: False)]
+    likelihoods = np.array([one.likelihoods(texts) for one in models])
+    written = [one.write(wanted) for one in models]
+    return {
+        "apart": float(np.abs(likelihoods[0] / likelihoods[1] - 1).max()),
+        "written": written[0],
+        "same": written[0] == written[1],
+    }
 
 
 def dtypes() -> None:

@@ -66,6 +66,14 @@ def test_tokens_are_those_of_paddlenlp(found: dict[str, dict[str, Any]], model: 
     assert found[f"paddlenlp {model}"]["loaded"] == [], "a parameter of the model was not set"
 
 
+@pytest.mark.parametrize("model", ["llama_mha", "llama_gqa", "qwen2"])
+def test_what_an_evaluation_asks_is_answered_as_by_paddlenlp(found: dict[str, dict[str, Any]], model: str) -> None:
+    row = found[f"evaluated {model}"]
+    assert row["apart"] < 1e-5
+    assert row["same"]
+    assert [len(text) for text in row["written"]] == [18, 2]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_products_run_in_the_dtype_asked_for(found: dict[str, dict[str, Any]], dtype: str) -> None:
     row = found[f"dtype {dtype}"]
