@@ -50,8 +50,9 @@ def executor(bench: Bench) -> None:
 
 def _layer(bench: Bench, weight: Any) -> Any:
     paddle = bench.paddle
+    base: Any = paddle.nn.Layer
 
-    class Adding(paddle.nn.Layer):  # type: ignore[misc,name-defined]  # Paddle has no types
+    class Adding(base):  # type: ignore[misc]  # Paddle has no types
         def __init__(self) -> None:
             super().__init__()
             zero = paddle.nn.initializer.Constant(0.0)
