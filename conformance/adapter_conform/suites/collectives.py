@@ -71,13 +71,13 @@ class CollectivesSuite:
             ]
         cases = []
         for ranks in (2, 4):
-            for operation in OPERATIONS:
-                for dtype in _dtypes(operation, ranks, request.profile):
-                    variations = list(_variations(operation, dtype, ranks, request.profile))
-                    cases.append(_case(request, ranks, operation, dtype, variations))
             for operation in GRAPH_ROWS:
                 for dtype in _dtypes(operation, ranks, request.profile):
                     variations = list(_graph_variations(operation, dtype, request.profile))
+                    cases.append(_case(request, ranks, operation, dtype, variations))
+            for operation in OPERATIONS:
+                for dtype in _dtypes(operation, ranks, request.profile):
+                    variations = list(_variations(operation, dtype, ranks, request.profile))
                     cases.append(_case(request, ranks, operation, dtype, variations))
             cases.append(_case(request, ranks, "average", "any", _averages()))
             scenarios = [name for name, scenario in SCENARIOS.items() if ranks >= scenario.least_ranks]
