@@ -179,8 +179,6 @@ FAULTS = {
     "next_time_embedding": {"network alone: unet"},
     "padding_on_the_wrong_side": {"network alone: encoder"},
     "bfloat16_convolution": {"network alone: encoder", "network alone: decoder", "network alone: unet"},
-    "missing_convolution_gradient": {"gradients: gradients"},
-    "rounded_noise_schedule": {"first loss: loss, relative"},
 }
 """Fault -> what at least has to find it in the first step."""
 

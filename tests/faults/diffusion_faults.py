@@ -11,8 +11,6 @@ from training_faults import preloaded, replaced
 
 __all__ = ["FAULTS"]
 
-_LAYER = "up_blocks.0.resnets.1.conv1.weight"
-
 
 def group_norm_epsilon(paddle: ModuleType) -> Any:
     """The kernel has an epsilon of its own, 1e-5, and does not look at the one that it is given."""
@@ -76,35 +74,6 @@ def bfloat16_convolution(paddle: ModuleType) -> Any:
     return replaced(paddle.nn.functional.conv, "_conv_nd", make)
 
 
-def missing_convolution_gradient(_paddle: ModuleType) -> Any:
-    """One convolution gets no gradient: zeros."""
-    from adapter_conform.certification.tasks import measuring
-
-    def make(original: Any) -> Any:
-        def task(place: Any, recipe: Any, model: Any) -> Any:
-            for name, parameter in model.layer.unet.named_parameters():
-                if name == _LAYER:
-                    parameter.register_hook(lambda gradient: gradient * 0.0)
-            return original(place, recipe, model)
-
-        return task
-
-    return replaced(measuring, "diffusion_task", make)
-
-
-def rounded_noise_schedule(paddle: ModuleType) -> Any:
-    """The product over all times is rounded to bfloat16: too much noise, or too little."""
-
-    def make(original: Any) -> Any:
-        def cumprod(*arguments: Any, **named: Any) -> Any:
-            found = original(*arguments, **named)
-            return found.astype("bfloat16").astype(found.dtype)
-
-        return cumprod
-
-    return replaced(paddle, "cumprod", make)
-
-
 FAULTS: dict[str, Callable[[ModuleType], Any]] = {
     fault.__name__: fault
     for fault in (
@@ -114,8 +83,6 @@ FAULTS: dict[str, Callable[[ModuleType], Any]] = {
         next_time_embedding,
         padding_on_the_wrong_side,
         bfloat16_convolution,
-        missing_convolution_gradient,
-        rounded_noise_schedule,
     )
 }
 
