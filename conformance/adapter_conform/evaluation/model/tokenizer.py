@@ -37,7 +37,7 @@ class _Fast:
         except Exception as error:  # the library raises nothing narrower
             raise UsageProblem(f"{path}: no tokenizer: {error}\nFetch the model again.") from error
         self._tokenizer.no_truncation()
-        self.prefix = tuple(token for token in self._tokenizer.encode("").ids if token not in ends)
+        self.prefix: tuple[int, ...] = tuple(token for token in self._tokenizer.encode("").ids if token not in ends)
 
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -56,7 +56,7 @@ class _SentencePiece:
         except (OSError, RuntimeError) as error:
             raise UsageProblem(f"{path}: no model of SentencePiece: {error}\nFetch the model again.") from error
         begin = int(self._model.bos_id())
-        self.prefix = (begin,) if begins and begin >= 0 else ()
+        self.prefix: tuple[int, ...] = (begin,) if begins and begin >= 0 else ()
 
     def encode(self, text: str) -> list[int]:
         return list(self._model.encode(text))
@@ -68,7 +68,7 @@ class _SentencePiece:
 class _Plain:
     """Bytes, or characters."""
 
-    prefix = (plain.BEGIN,)
+    prefix: tuple[int, ...] = (plain.BEGIN,)
 
     def __init__(self, vocabulary: int) -> None:
         self._tokenizer = plain.tokenizer_for(vocabulary)

@@ -107,4 +107,5 @@ def _tell(descriptor: int, message: dict[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-main()
+if __name__ == "__main__":
+    main()
