@@ -87,7 +87,7 @@ Exit codes:
 @click.option("--allow-code-execution", is_flag=True, help="Run code that the model writes (humaneval).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights that are drawn.")
 @click.pass_context
-def command(context: click.Context, name: str, data: Path, out: Path, resume: bool, **options: Any) -> None:
+def command(context: click.Context, /, name: str, data: Path, out: Path, resume: bool, **options: Any) -> None:
     """Asks a model the questions of a public benchmark, on a plugin's device, and scores the answers."""
     from adapter_conform.evaluation.benchmarks import questions_of
     from adapter_conform.evaluation.checks import check_questions

@@ -118,7 +118,7 @@ def _arrays(part: Path) -> Iterator[tuple[str, Any]]:
     from safetensors import SafetensorError, deserialize
 
     try:
-        tensors = deserialize(part.read_bytes())
+        tensors = deserialize(part.read_bytes())  # type: ignore[no-untyped-call]
     except (SafetensorError, OSError) as error:
         raise UsageProblem(f"{part}: no safetensors file: {error}\nFetch the model again.") from error
     for name, tensor in tensors:

@@ -28,7 +28,7 @@ def read(folder: Path) -> list[Subject]:
 
 
 def _items(path: Path, name: str, most: int | None) -> tuple[Item, ...]:
-    items = []
+    items: list[Item] = []
     for data, where in islice(json_lines(path), most):
         answer = data.get("answer")
         if not isinstance(answer, bool):

@@ -39,7 +39,7 @@ def read(folder: Path) -> list[Subject]:
 
 def _items(path: Path, name: str) -> tuple[Item, ...]:
     columns: dict[str, int] = {}
-    items = []
+    items: list[Item] = []
     for row, where in csv_rows(path):
         if not columns:
             columns = _columns(row, where)

@@ -33,7 +33,7 @@ def read(folder: Path) -> list[Subject]:
 
 
 def _items(path: Path, name: str) -> tuple[Item, ...]:
-    items = []
+    items: list[Item] = []
     for row, where in csv_rows(path):
         if len(row) != _CHOICES + 2:
             raise DataError(
