@@ -79,8 +79,8 @@ class Recipe:
     reference_only: bool = False
     """Trained by the recorder alone, so that others can start from what it learned."""
     options: tuple[tuple[str, float], ...] = ()
-    """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix, positions of inference with all logits, steps
-    and guidance of sampling."""
+    """Of the task: rank and alpha of LoRA, beta of DPO, tokens of a prefix, positions of inference with all logits,
+    steps and guidance of sampling."""
     scale: str = "proxy"
     """proxy, sample, full: see :mod:`table`."""
     seed: int = 0

@@ -177,7 +177,8 @@ def _in_order(rows: Tokens, run: Callable[[Tokens], NDArray[Any]], conditions: C
 
 def _items(recipe: Recipe, network: Any, conditions: Conditions) -> list[Item]:
     """Greedy answers, with the smallest gap between the best logit and the next over the answer."""
-    questions, found = corpus_of(recipe).questions(recipe), []
+    questions = corpus_of(recipe).questions(recipe)
+    found: list[Item] = []
     count = questions.answers.shape[1]
     for at in range(0, len(questions.prompts), _BATCH):
         ids = questions.prompts[at : at + _BATCH]

@@ -68,6 +68,9 @@ class Denoising:
     def items(self) -> list[Item]:
         return []
 
+    def figures(self) -> dict[str, float]:
+        return {}
+
     def probe(self) -> dict[str, NDArray[np.float32]]:
         """Each network alone, and the norms of all gradients of the first step."""
         inputs, network = probe_of(self.recipe), self.network
