@@ -47,11 +47,12 @@ class Rank:
 
     def do(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a job: what was wrong, by label, an error if one ended it, and the communicator's calls."""
-        if any(item["operation"] in GRAPH_ROWS for item in job.get("variations", ())):
-            self._meet()
         before = self.session.library.collective_calls()
         answer: dict[str, Any] = {"rank": self.number, "place": self.session.device, "wrong": {}, "refused": {}}
         try:
+            if any(item["operation"] in GRAPH_ROWS for item in job.get("variations", ())):
+                self._meet()
+                before = self.session.library.collective_calls()  # what graphs do counts alone
             if job["type"] == "variations":
                 self._variations([Variation.from_json(item) for item in job["variations"]], int(job["seed"]), answer)
             elif job["type"] == "bandwidth":

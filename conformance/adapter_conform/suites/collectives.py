@@ -203,13 +203,14 @@ def _graph_reductions(operation: str) -> Sequence[str]:
 
 
 def _graph_variations(operation: str, dtype: str, profile: str) -> Iterable[Variation]:
-    """As in eager mode. A program has no misaligned tensors and waits for its collectives; a tensor without elements is
-    taken."""
+    """As in eager mode. A program has no misaligned tensors and waits for its collectives. Tensors without elements are
+    taken, but Paddle lets none be received."""
     reductions = _graph_reductions(operation)
     first = reductions[0]
     averaged = [name for name in reductions if name != "avg" or dtype != "bool"]
     yield from (Variation(operation, dtype, _PRIME, reduction) for reduction in averaged)
-    yield from (Variation(operation, dtype, count, first) for count in _SIZES if count != _PRIME)
+    sizes = [count for count in _SIZES if count != _PRIME and (count or operation != "graph_send_recv")]
+    yield from (Variation(operation, dtype, count, first) for count in sizes)
     if operation in _TWO_FORMS:
         yield Variation(operation, dtype, _PRIME, first, in_place=True)
     yield Variation(operation, dtype, 7, first, repeat=2 if profile == "standard" else 10)
