@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from adapter_conform.certification.cluster.launch import trainer_arguments, write_scripts
 from adapter_conform.certification.cluster.memory import GIB, Training, memory
-from adapter_conform.certification.cluster.model import LanguageModel, language_model
+from adapter_conform.certification.cluster.model import LANGUAGE_MODELS, LanguageModel, language_model
 from adapter_conform.certification.cluster.published import published_rows
 from adapter_conform.certification.cluster.search import Cluster, plan_recipe
 from adapter_conform.certification.cluster.strategy import Strategy, strategies
@@ -20,7 +20,11 @@ from adapter_conform.errors import UsageProblem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FULL = {recipe.id: recipe for recipe in recipes_of("III", (), "full")}
+FULL = {
+    recipe.id: recipe
+    for recipe in recipes_of("III", (), "full")
+    if recipe.standard_model.architecture in LANGUAGE_MODELS and recipe.task != "inference"
+}
 LLAMA = FULL["llama1-13b/pretrain"]
 
 
@@ -171,3 +175,11 @@ def test_command(tmp_path: Path) -> None:
     assert "no strategy fits" in small.stderr
     for wrong in (("--task", "sing"), ("--model", "BERT"), ("--memory", "nan")):
         assert call("--memory", "80", "--peak", "312", *wrong).returncode == 2
+
+
+def test_a_level_with_pictures_plans_its_language_models() -> None:
+    command = [sys.executable, "-m", "adapter_conform", "plan-cluster", "--level", "II", "--cards", "16"]
+    done = subprocess.run([*command, "--memory", "64", "--peak", "320"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "qwen2-14b/pretrain" in done.stdout
+    assert "Not planned: sd/pretrain, sd/sft" in done.stdout

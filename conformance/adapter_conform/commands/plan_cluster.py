@@ -69,6 +69,7 @@ def command(
     """Says how the standard's models, at their true size, fit on a cluster, and writes the scripts that start them."""
     from adapter_conform.certification.cluster.launch import write_scripts
     from adapter_conform.certification.cluster.memory import GIB
+    from adapter_conform.certification.cluster.model import LANGUAGE_MODELS
     from adapter_conform.certification.cluster.search import Cluster, plan_recipe
     from adapter_conform.certification.cluster.timing import CHECKPOINTS
     from adapter_conform.certification.recipes import recipes_of
@@ -91,8 +92,10 @@ def command(
     for name in ("training", "strategy", "GiB", "states", "activ.", "hours", "disk TB"):
         table.add_column(name, no_wrap=name == "training")
     problems, written = [], 0
-    for recipe in recipes:
-        if wanted and recipe.model not in wanted:
+    chosen = [recipe for recipe in recipes if not wanted or recipe.model in wanted]
+    small = [recipe for recipe in chosen if recipe.standard_model.architecture not in LANGUAGE_MODELS]
+    for recipe in chosen:
+        if recipe in small:
             continue
         try:
             planned = plan_recipe(recipe, cluster)
@@ -110,6 +113,9 @@ def command(
     console.print(table)
     words = f"GiB a card, reserve included. MFU {mfu:g} assumed. Disk: {CHECKPOINTS} checkpoints and the tokens."
     console.print(words, soft_wrap=True)
+    if small:
+        names = ", ".join(recipe.id for recipe in small)
+        console.print(f"Not planned: {names}. Only language models are: these fit one card, copies share the rows.")
     if out is not None:
         console.print(f"{written} files in {out}")
     if problems:

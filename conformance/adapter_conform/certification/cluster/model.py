@@ -8,7 +8,7 @@ from typing import Any
 
 from adapter_conform.errors import UsageProblem
 
-__all__ = ["LanguageModel", "language_model"]
+__all__ = ["LANGUAGE_MODELS", "LanguageModel", "language_model"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,13 @@ class LanguageModel:
         return 6.0 * self.active + 12.0 * self.layers * self.hidden * length
 
 
+LANGUAGE_MODELS = ("llama", "qwen2", "qwen2_moe", "gpt3")
+"""Architectures whose memory and time are modelled."""
+
+
 def language_model(architecture: str, settings: Mapping[str, Any]) -> LanguageModel:
     """Raises UsageProblem for an architecture that is no language model."""
-    if architecture not in ("llama", "qwen2", "qwen2_moe", "gpt3"):
+    if architecture not in LANGUAGE_MODELS:
         raise UsageProblem(
             f"there is no memory model for {architecture}\nplan-cluster knows the language models of the standard."
         )
