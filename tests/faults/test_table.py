@@ -31,7 +31,7 @@ GATES = {
     "leak",
     "count",
 }
-OTHERS = {"canary", "allocation", "check", "crashed", "hung", "fell_back", "vacuous"}
+OTHERS = {"canary", "allocation", "check", "crashed", "hung", "fell_back", "vacuous", "notice"}
 
 
 def test_there_are_enough() -> None:
