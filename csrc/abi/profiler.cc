@@ -125,9 +125,11 @@ PD_Status guarded(Work&& work) {
     return PD_SUCCESS;
   } catch (const std::exception& error) {
     set_last_error(error.what());
-    std::fprintf(stderr, "adapter-sdk: plugin %s: profiler: %s\n", plugin_info().name, error.what());
-    return PD_FAILED;
+  } catch (...) {
+    set_last_error("an exception that is no std::exception");
   }
+  std::fprintf(stderr, "adapter-sdk: plugin %s: profiler: %s\n", plugin_info().name, last_error());
+  return PD_FAILED;
 }
 
 // ---- Paddle's callbacks
