@@ -9,11 +9,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from adapter_conform.parallel.course import Course
+from adapter_conform.parallel.strategies import Strategy
 from adapter_conform.soak import heartbeat
+from adapter_conform.soak.conduct import Plan, conduct
 from adapter_conform.soak.drift import judge
 from adapter_conform.soak.heartbeat import Beat
 from adapter_conform.soak.verdict import verdict
@@ -97,6 +100,46 @@ def test_gaps_lost_losses_and_restarts_are_counted() -> None:
     assert len(found.faults) == 2
     assert not verdict(beats, wanted_s=900.0).complete
     assert not verdict([], wanted_s=1.0).complete
+
+
+class Ranks:
+    """A course whose ranks need no device: what they were asked, and at which step they stand."""
+
+    def __init__(self) -> None:
+        self.crew: object | None = None
+        self.step = self.saved = 0
+        self.root, self.strategy = Path("checkpoints"), Strategy("one_card")
+
+    def latest(self) -> None:
+        return None
+
+    def start(self, _checkpoint: object) -> None:
+        self.crew = object()
+
+    def ask(self, job: dict[str, Any], _limit: float) -> dict[int, dict[str, Any]]:
+        self.step += job["count"]
+        resources = {"device_bytes": 1, "host_bytes": 1, "handles": 1}
+        return {0: {"step": self.step, "losses": [1.0], "seconds": 1.0, **resources}}
+
+    def demand(self, answers: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        return answers
+
+    def save(self) -> None:
+        self.saved = self.step
+
+    def end(self) -> None:
+        self.crew = None
+
+
+def test_told_to_stop_between_two_beats_it_saves_what_the_ranks_have_done(tmp_path: Path) -> None:
+    ranks, path = Ranks(), tmp_path / "heartbeat.jsonl"
+    early = conduct(
+        cast(Course, ranks), Plan(60.0, 1.0, 600.0), path, lambda: len(heartbeat.read(path)) == 3, lambda _: None
+    )
+    assert early is not None
+    assert "checkpoint was written" in early
+    assert ranks.saved == ranks.step == 3
+    assert ranks.crew is None, "the ranks were dismissed"
 
 
 def run(*arguments: str) -> subprocess.Popen[str]:

@@ -21,6 +21,8 @@ _BEAT_LIMIT = 600.0
 _RESTARTS_WITHOUT_A_BEAT = 3
 """So many starts in a row that come to no beat end the soak."""
 
+_STOPPED = "it was told to stop; an emergency checkpoint was written"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,16 +60,16 @@ def conduct(
     saved = began = time.monotonic()
     try:
         while elapsed < plan.seconds:
-            if interrupted():
-                return "it was told to stop"
             try:
+                if interrupted():
+                    return _leave(course)
                 if course.crew is None:
                     _start(course, say)
                     saved = began = time.monotonic()
                 answers = course.demand(course.ask({"do": "steps", "count": pace.steps}, _BEAT_LIMIT))
                 if cause := next((answer["cause"] for answer in answers.values() if "cause" in answer), None):
                     if interrupted():
-                        return "it was told to stop; an emergency checkpoint was written"
+                        return _STOPPED
                     raise CourseLost(f"the ranks left off: {cause}")
                 now = time.monotonic()
                 elapsed, began = elapsed + now - began, now
@@ -92,6 +94,14 @@ def conduct(
         return None
     finally:
         course.end()
+
+
+def _leave(course: Course) -> str:
+    """Saves before leaving: the ranks were told between two jobs, and do nothing about it of their own accord."""
+    if course.crew is None:
+        return "it was told to stop; no ranks were at work"
+    course.save()
+    return _STOPPED
 
 
 def _start(course: Course, say: Callable[[str], None]) -> None:
