@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from adapter_conform.models.architectures import Architecture
-from adapter_conform.models.paddlenlp_mends import mend_fused_rope, mend_moe_gate
+from adapter_conform.models.paddlenlp_mends import mend_fused_rope, mend_moe_gate, room_for_all
 from adapter_conform.models.parallel_mends import mend_reshard, mend_ring_attention
 from adapter_conform.models.shape import LlamaShape
 from adapter_conform.models.weights import Weights, paddle_layout
@@ -34,6 +34,7 @@ __all__ = [
     "load_llama_weights",
     "load_weights",
     "own_positions",
+    "room_for_all",
     "saved_lora",
     "why_unavailable",
     "with_lora",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-__all__ = ["mend_fused_rope", "mend_moe_gate"]
+__all__ = ["mend_fused_rope", "mend_moe_gate", "room_for_all"]
 
 _MARK = "_adapter_conform_mended"
 
@@ -55,3 +57,27 @@ def mend_fused_rope(model: Any) -> None:
         for layer in model.sublayers():
             if hasattr(layer, "use_fused_rope"):
                 layer.use_fused_rope = True
+
+
+@contextmanager
+def room_for_all(model: Any, tokens: int) -> Iterator[None]:
+    """Lets a mixture of experts be exported for batches of ``tokens``; does nothing to other models.
+
+    As PaddleNLP has it, every expert gets as much room as the busiest one needs, a number that is read back in the
+    midst of the pass: no program has such a shape. Within the block every expert has room for all tokens, so that none
+    is left out, and the numbers are the same. The default of the scoring function is named, for without a name there
+    is a warning that cannot be exported either.
+    """
+    gates = [layer for layer in model.sublayers() if getattr(layer, "drop_tokens", None) is False]
+    fixed = {"drop_tokens": True, "drop_policy": "position", "min_capacity": tokens, "max_capacity": tokens}
+    before = [{name: getattr(gate, name) for name in fixed} for gate in gates]
+    for gate in gates:
+        gate.scoring_func = getattr(gate, "scoring_func", None) or "softmax"
+        for name, value in fixed.items():
+            setattr(gate, name, value)
+    try:
+        yield
+    finally:
+        for gate, values in zip(gates, before, strict=True):
+            for name, value in values.items():
+                setattr(gate, name, value)

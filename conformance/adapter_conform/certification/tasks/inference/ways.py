@@ -14,7 +14,7 @@ from adapter_conform.certification.recipes.inference import Scheme, calibration_
 from adapter_conform.certification.tasks.inference.layers import Prepared, linear
 from adapter_conform.certification.tasks.workplace import Workplace
 from adapter_conform.models.lowered import moved_to_host, print_lowered
-from adapter_conform.models.paddlenlp_adapter import forward_logits, greedy_tokens
+from adapter_conform.models.paddlenlp_adapter import forward_logits, greedy_tokens, room_for_all
 from adapter_conform.models.weights import Weights
 from adapter_conform.quantization.linears import Linear
 from adapter_conform.serving.decoder import dense
@@ -71,7 +71,8 @@ class Exported:
         with tempfile.TemporaryDirectory(prefix="adapter-conform-") as folder:
             path = str(Path(folder) / "model")
             spec = [paddle.static.InputSpec(shape=[rows, length], dtype="int64", name="input_ids")]
-            paddle.jit.save(paddle.jit.to_static(prepared.model, input_spec=spec, full_graph=True), path)
+            with room_for_all(prepared.model, rows * length):
+                paddle.jit.save(paddle.jit.to_static(prepared.model, input_spec=spec, full_graph=True), path)
             config = paddle.inference.Config(path + ".json", path + ".pdiparams")
             config.enable_custom_device(place.device.split(":")[0], int(place.device.partition(":")[2] or 0))
             config.disable_glog_info()
