@@ -17,7 +17,7 @@ from adapter_conform.certification.logits import LogitRecord
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.recipes import Recipe, recipes_of
-from adapter_conform.certification.recipes.inference import SCHEMES, linear_inputs
+from adapter_conform.certification.recipes.inference import SCHEMES, linear_inputs, maxima_of_all
 from adapter_conform.certification.standard import load_standard
 from adapter_conform.states import State, Verdict
 from hypothesis import given, settings
@@ -242,3 +242,11 @@ def test_what_is_quantized(architecture: str, name: str, axis: int | None) -> No
 def test_a_group_that_does_not_divide_a_layer_is_a_channel() -> None:
     scheme = SCHEMES["int4-g128"]
     assert [scheme.group_of(size) for size in (128, 352, 96)] == [128, -1, -1]
+
+
+def test_an_expert_that_calibration_did_not_reach_takes_what_the_others_saw() -> None:
+    names = [f"layers.{layer}.mlp.experts.{expert}.up_proj" for layer in (0, 1) for expert in (0, 1, 2)]
+    rows = [[1.0, 5.0], [3.0, 2.0], [0.0, 0.0], [7.0, 7.0]]
+    seen = {name: np.array(row) for name, row in zip(names, rows, strict=False)}
+    found = {name: most.tolist() for name, most in maxima_of_all(seen, [*names, "layers.0.mlp.down_proj"]).items()}
+    assert found == dict(zip(names, [[1, 5], [3, 2], [3, 5], [7, 7], [7, 7], [7, 7]], strict=True))

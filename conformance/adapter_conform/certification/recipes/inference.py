@@ -6,8 +6,10 @@ where an answer stands; activations are calibrated on training rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,17 @@ from numpy.typing import NDArray
 from adapter_conform.certification.recipes.corpora import IGNORED, Tokens, corpus_of
 from adapter_conform.certification.recipes.recipe import Recipe
 
-__all__ = ["LINEARS", "SCHEMES", "SERVED", "Scheme", "Texts", "calibration_rows", "linear_inputs", "texts_of"]
+__all__ = [
+    "LINEARS",
+    "SCHEMES",
+    "SERVED",
+    "Scheme",
+    "Texts",
+    "calibration_rows",
+    "linear_inputs",
+    "maxima_of_all",
+    "texts_of",
+]
 
 SERVED = ("llama", "qwen2")
 """Architectures that the serving engine knows."""
@@ -25,6 +37,8 @@ LINEARS: Mapping[str, tuple[str, ...]] = {
     "": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
 }
 """Ends of the names of the linear layers that are quantized, by architecture. Embedding, head and routers stay."""
+
+_EXPERT = re.compile(r"\.experts\.\d+\.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,25 @@ def texts_of(recipe: Recipe) -> Texts:
 def calibration_rows(recipe: Recipe) -> Tokens:
     """[batches, rows, length], of the training data."""
     return corpus_of(recipe).training(recipe)[0]
+
+
+def maxima_of_all(seen: Mapping[str, NDArray[Any]], layers: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """The largest magnitudes that calibration found, layer -> [in], for all of ``layers``.
+
+    An expert that no calibration row reached takes the largest of those of the other experts beside it; layers of which
+    nothing can be said are left out. ``seen`` may hold zeros for what was not reached.
+    """
+    reached = {name: most for name, most in seen.items() if most.any()}
+    beside: dict[str, NDArray[Any]] = {}
+    for name, most in reached.items():
+        kind = _EXPERT.sub(".experts.*.", name)
+        beside[kind] = np.maximum(beside.get(kind, most), most)
+    found = {}
+    for name in layers:
+        most = reached.get(name, beside.get(_EXPERT.sub(".experts.*.", name)))
+        if most is not None:
+            found[name] = most
+    return found
 
 
 def linear_inputs(architecture: str, name: str, shape: tuple[int, ...]) -> int | None:

@@ -24,6 +24,7 @@ from adapter_conform.certification.recipes.inference import (
     Scheme,
     calibration_rows,
     linear_inputs,
+    maxima_of_all,
     texts_of,
 )
 from adapter_conform.certification.recipes.starting import Weights
@@ -126,7 +127,7 @@ def _maxima(network: Any, recipe: Recipe, conditions: Conditions) -> Maxima:
     with _watched(modules, seen):
         for rows in calibration_rows(recipe):
             _logits(network, rows, conditions)
-    return seen
+    return maxima_of_all(seen, modules)
 
 
 @contextmanager

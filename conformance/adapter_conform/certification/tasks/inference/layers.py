@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapter_conform.certification.recipes import Recipe
-from adapter_conform.certification.recipes.inference import Scheme, calibration_rows
+from adapter_conform.certification.recipes.inference import Scheme, calibration_rows, maxima_of_all
 from adapter_conform.certification.tasks.building import build
 from adapter_conform.certification.tasks.workplace import Workplace
 from adapter_conform.models.weights import Weights
@@ -104,7 +104,7 @@ def _maxima(place: Workplace, model: Any, layers: Mapping[str, Any], recipe: Rec
     finally:
         for handle in handles:
             handle.remove()
-    return seen
+    return maxima_of_all(seen, layers)
 
 
 def _wrapper(paddle: Any) -> type[Any]:
