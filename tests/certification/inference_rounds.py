@@ -50,6 +50,8 @@ def main(
                     spoiled.enter_context(mock.patch.object(measuring._Run, part))
             measurement = measuring.measure_inference(session, recipe, precision, weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
+        if "eager" not in ways:  # whose passes are the steps of the measurement
+            figures = [figure for figure in figures if figure.output != "steps missing"]
         wrong = [one for one in figures if not one.passed and not is_inconclusive(one)]
         for one in figures:
             mark = "" if one.passed else "!"
