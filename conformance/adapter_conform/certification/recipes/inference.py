@@ -114,9 +114,9 @@ def maxima_of_all(seen: Mapping[str, NDArray[Any]], layers: Iterable[str]) -> di
         beside[kind] = np.maximum(beside.get(kind, most), most)
     found = {}
     for name in layers:
-        most = reached.get(name, beside.get(_EXPERT.sub(".experts.*.", name)))
-        if most is not None:
-            found[name] = most
+        taken = reached.get(name, beside.get(_EXPERT.sub(".experts.*.", name)))
+        if taken is not None:
+            found[name] = taken
     return found
 
 
