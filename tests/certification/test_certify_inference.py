@@ -18,7 +18,11 @@ pytestmark = pytest.mark.device
 
 ROUNDS = Path(__file__).with_name("inference_rounds.py")
 GROUPED = "llama3-70b/inference"
-HEALTHY = (f"{GROUPED}:a8w8:healthy:eager,served", f"{GROUPED}:int4-g64:healthy:eager,served")
+HEALTHY = (
+    f"{GROUPED}:a8w8:healthy:eager,served",
+    f"{GROUPED}:int4-g64:healthy:eager,served",
+    "qwen2-57b-a14b/inference:a8w8:healthy:eager,static",
+)
 FAULTY = {
     f"{GROUPED}:int4:nibble_order:eager": "logits, eager",
     f"{GROUPED}:int4:wrong_scale_axis:eager": "logits, eager",
@@ -37,8 +41,9 @@ def test_logits_of_every_kind_of_integers_and_of_each_fault(tmp_path: Path) -> N
     found = json.loads(done.stdout.splitlines()[-1])
     for name in HEALTHY:
         assert found[name][1] == [], [line for line in done.stdout.splitlines() if line.startswith(f"{name}: !")]
-        way_figures = [line for line in done.stdout.splitlines() if line.startswith(f"{name}: logits, served")]
-        assert len(way_figures) == 5, "nothing of the engine was judged"
+        for way in name.rpartition(":")[2].split(","):
+            judged = [line for line in done.stdout.splitlines() if line.startswith(f"{name}: logits, {way}, ")]
+            assert len(judged) == 5, f"{way}: not all logits were judged"
     for name, gate in FAULTY.items():
         assert found[name][0] == "failed", (name, found[name])
         assert gate in found[name][1]
