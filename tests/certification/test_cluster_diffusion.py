@@ -114,7 +114,7 @@ def test_every_strategy_uses_every_card_and_row(task: str, cards: int) -> None:
         assert (strategy.stage > 0) == (strategy.sharding > 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.sampled_from(sorted(RECIPES)), st.sampled_from((1, 2, 4, 8, 16, 32)), st.floats(12, 96))
 def test_what_is_planned_fits(task: str, cards: int, memory: float) -> None:
     cluster, workload = Cluster(cards, memory, 312, 0.4), workload_of(RECIPES[task])

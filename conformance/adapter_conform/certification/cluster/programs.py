@@ -127,7 +127,7 @@ def _(workload: DiffusionWorkload, planned: Planned, device: str) -> Program:
         '--pretrained_model_name_or_path "$MODEL" --file_list "$DATA" --output_dir "$OUTPUT"',
         (
             "Set SD to PaddleMIX's folder ppdiffusers/examples/stable_diffusion, MODEL to the folder of the initial",
-            "weights (unet, vae, text_encoder, tokenizer), DATA to the list of data files, OUTPUT to a folder all share.",
+            "weights (unet, vae, text_encoder, tokenizer), DATA to the list of data files, OUTPUT to a folder.",
             "Assumed, not run: level O2 and sharding, which this program has from PaddleNLP's trainer (its authors",
             "show data parallelism and level O1); flash attention by enable_xformers_memory_efficient_attention.",
             f"Its cosine ends at 0, the recipe's at {recipe.schedule.floor:g} of the learning rate; it draws latent",

@@ -86,6 +86,7 @@ class DiffusionWorkload:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, rows = recipe, recipe.schedule.rows
         self.model = diffusion_model(recipe.settings, recipe.task)
+        self._row = {recompute: self.model.activation_bytes(recompute) for recompute in (False, True)}
         self.flops_per_step = rows * self.model.flops_per_row
         self.bytes_per_step = rows * (3.0 * self.model.side**2 + _BYTES_A_TOKEN * self.model.words)
         self.saved = self.model.trained
@@ -103,7 +104,7 @@ class DiffusionWorkload:
 
     def memory(self, strategy: Strategy) -> Memory:
         model = self.model
-        activations = strategy.micro * model.activation_bytes(strategy.recompute)
+        activations = strategy.micro * self._row[strategy.recompute]
         return reserved(states(model.trained + model.frozen, model.trained, strategy), activations)
 
     def rank(self, strategy: Strategy, need: Memory) -> tuple[float, ...]:
