@@ -19,16 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+FAULTS_FOLDER = ROOT / "tests" / "faults"
 ROUNDS = ROOT / "tests" / "certification" / "fault_rounds.py"
-ON_ONE_CARD = (
-    "zeroed_embedding_row",
-    "bfloat16_attention",
-    "dropped_weight_decay",
-    "wrong_epsilon",
-    "missing_layer_gradient",
-    "loss_scale_off",
-    "lost_card_gradient",
-)
+sys.path.insert(0, str(FAULTS_FOLDER))
+
+from training_faults import ON_ONE_CARD  # noqa: E402
+
 LLAMA, MIXTURE = "llama1-13b/pretrain", "qwen2-57b-a14b/pretrain"
 FAULTS = (
     (LLAMA, 1, ("healthy", *ON_ONE_CARD)),
@@ -97,7 +93,7 @@ def main() -> int:
     parser.add_argument("--torch-python", required=True, metavar="PATH", help="an interpreter that has PyTorch")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROUNDS.parents[1] / "faults"), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(FAULTS_FOLDER), os.environ.get("PYTHONPATH", "")])
     rows, sound = [], True
     for seed in range(options.seeds):
         pack, out = options.out / f"pack-{seed}", options.out / f"seed-{seed}"

@@ -16,8 +16,8 @@ from adapter_conform.certification.cluster.search import Cluster, plan_recipe
 from adapter_conform.certification.cluster.timing import cost
 from adapter_conform.certification.cluster.workloads import DiffusionWorkload, workload_of
 from adapter_conform.certification.recipes import recipes_of
-from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION
 from adapter_conform.errors import UsageProblem
+from adapter_conform.models.diffusion_settings import STABLE_DIFFUSION
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

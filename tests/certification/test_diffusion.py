@@ -23,7 +23,6 @@ from adapter_conform.certification.packs import builtin, read_pack
 from adapter_conform.certification.packs.manifest import read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.recipes import all_recipes, recipes_of
-from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION
 from adapter_conform.certification.recipes.diffusion_shapes import diffusion_shapes
 from adapter_conform.certification.recipes.pictures import (
     TIMES,
@@ -35,6 +34,7 @@ from adapter_conform.certification.recipes.pictures import (
 )
 from adapter_conform.certification.recipes.starting import initial_weights, storable
 from adapter_conform.models.diffusion_names import diffusion_layout, learning, paddle_name
+from adapter_conform.models.diffusion_settings import STABLE_DIFFUSION
 from conform_harness import conform_environment
 
 RECIPES = {recipe.id: recipe for recipe in recipes_of("II", (), "sample") if recipe.model == "SD"}
