@@ -10,8 +10,10 @@
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "abi/guarded.h"
 #include "abi/runtime.h"
 #include "abi/tools.h"
 #include "adapter_sdk/device.h"
@@ -118,18 +120,13 @@ PaddleDeviceEvent to_paddle(const DeviceRecord& record) {
   return event;
 }
 
+// Of a status Paddle says at most the number: the message is printed here.
 template <typename Work>
-PD_Status guarded(Work&& work) {
-  try {
-    work();
-    return PD_SUCCESS;
-  } catch (const std::exception& error) {
-    set_last_error(error.what());
-  } catch (...) {
-    set_last_error("an exception that is no std::exception");
-  }
-  std::fprintf(stderr, "adapter-sdk: plugin %s: profiler: %s\n", plugin_info().name, last_error());
-  return PD_FAILED;
+PD_Status reported(Work&& work) {
+  const PD_Status status = guarded(std::forward<Work>(work));
+  if (status != PD_SUCCESS)
+    std::fprintf(stderr, "adapter-sdk: plugin %s: profiler: %s\n", plugin_info().name, last_error());
+  return status;
 }
 
 // ---- Paddle's callbacks
@@ -139,7 +136,7 @@ PD_Status initialize(C_Profiler, void** user) {
 }
 PD_Status finalize(C_Profiler, void*) { return PD_SUCCESS; }
 PD_Status prepare(C_Profiler, void*) {
-  return guarded([] {
+  return reported([] {
     paddle_function("profiler_add_runtime_trace_event");
     paddle_function("profiler_add_device_trace_event");
   });
@@ -151,7 +148,7 @@ PD_Status start(C_Profiler, void*) {
   return PD_SUCCESS;
 }
 PD_Status stop(C_Profiler, void*) {
-  return guarded([] {
+  return reported([] {
     active = false;
     set_profiling(false);
     if (!trace().settle())
@@ -159,7 +156,7 @@ PD_Status stop(C_Profiler, void*) {
   });
 }
 PD_Status collect(C_Profiler profiler, uint64_t start_ns, void*) {
-  return guarded([&] {
+  return reported([&] {
     const AddEvent add_runtime = paddle_function("profiler_add_runtime_trace_event");
     const AddEvent add_device = paddle_function("profiler_add_device_trace_event");
     std::vector<PaddleRuntimeEvent> runtime;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <type_traits>
 
+#include "abi/guarded.h"
 #include "abi/paddle_exception.h"
 #include "abi/profiler.h"
 #include "abi/ring_contexts.h"
@@ -16,21 +17,6 @@ namespace {
 
 thread_local std::string error_text;
 thread_local int selected_card = 0;
-
-// For callbacks that Paddle makes from destructors, or whose failure it handles itself: the error becomes a status, its
-// message waits in last_error().
-template <typename Work>
-PD_Status guarded(Work&& work) {
-  try {
-    work();
-    return PD_SUCCESS;
-  } catch (const std::exception& error) {
-    set_last_error(error.what());
-  } catch (...) {
-    set_last_error("an exception that is no std::exception");
-  }
-  return PD_FAILED;
-}
 
 // For copies and synchronisation, where errors of earlier asynchronous work surface: of a bare status Paddle reports
 // only its number, so the error travels as the exception that Paddle turns into a Python one.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_conform.certification.datafiles.errors import DataError
-from adapter_conform.textfiles import read_text
+from adapter_conform.certification.datafiles.objects import json_lines
 
 __all__ = [
     "Instruction",
@@ -75,18 +75,9 @@ def write_preferences(path: Path, items: Iterable[Preference]) -> None:
 
 
 def _lines(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Each line's object, and where it stands; empty lines are passed over."""
+    """Each line's object, and where it stands."""
     found = False
-    for number, line in enumerate(read_text(path, "data file").split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where} is no JSON: {error}\nEach line is one object.") from error
-        if not isinstance(data, dict):
-            raise DataError(f"{where} is no JSON object, but {type(data).__name__}")
+    for data, where in json_lines(path):
         lacking = [field for field in fields if field not in data]
         if lacking:
             raise DataError(f"{where} lacks {', '.join(lacking)}; it has {', '.join(data) or 'nothing'}")

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter_conform.certification.datafiles.errors import DataError
+from adapter_conform.certification.datafiles.objects import json_lines
 from adapter_conform.evaluation.items import Item, Subject
-from adapter_conform.evaluation.readers.files import csv_rows, json_lines, subjects_in, text_of
+from adapter_conform.evaluation.readers.files import csv_rows, subjects_in, text_of
 
 __all__ = ["read"]
 

@@ -1,12 +1,10 @@
-"""What the readers share: files of a folder, and lines of CSV and JSON with their place."""
+"""What the readers share: files of a folder, rows of CSV with their place, fields."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 from adapter_conform.certification.datafiles.errors import DataError
 from adapter_conform.textfiles import read_text
 
-__all__ = ["csv_rows", "json_lines", "letter", "named", "subjects_in", "text_of"]
+__all__ = ["csv_rows", "letter", "named", "subjects_in", "text_of"]
 
 _LONGEST_FIELD = 1 << 24
 """Characters of a CSV field; passages are longer than Python's default of 131,072 only in damaged files."""
@@ -73,26 +71,6 @@ def csv_rows(path: Path) -> Iterator[tuple[list[str], str]]:
         csv.field_size_limit(before)
 
 
-def json_lines(path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Each line's object, and where it stands; ``.gz`` is unpacked; empty lines are passed over.
-
-    Raises:
-        DataError: a line is no JSON object, or the file cannot be unpacked.
-    """
-    text = _unpacked(path) if path.suffix == ".gz" else read_text(path, "data file")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: no JSON: {error}\nEach line is one object.") from error
-        if not isinstance(data, dict):
-            raise DataError(f"{where}: no JSON object, but {type(data).__name__}\nEach line is one object.")
-        yield data, where
-
-
 def text_of(data: Mapping[str, Any], field: str, where: str, empty: bool = False) -> str:
     """The text in ``field``; ``empty`` says that it may be none, absent or null.
 
@@ -125,13 +103,3 @@ def letter(text: str, choices: int, where: str) -> str:
         last = chr(ord("A") + choices - 1)
         raise DataError(f"{where}: the answer is {text[:40]!r}\nIt has to be a letter from A to {last}.")
     return found
-
-
-def _unpacked(path: Path) -> str:
-    try:
-        with gzip.open(path, "rb") as file:
-            return file.read().decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: it cannot be unpacked: {error}\nFetch it again, or unpack it with gunzip.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: what is packed in it is not UTF-8, byte {error.start + 1}") from error

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_conform.certification.datafiles.errors import DataError
+from adapter_conform.certification.datafiles.objects import json_lines
 from adapter_conform.evaluation.items import Item, Subject
-from adapter_conform.evaluation.readers.files import json_lines, named, text_of
+from adapter_conform.evaluation.readers.files import named, text_of
 
 __all__ = ["read"]
 
