@@ -36,6 +36,7 @@ from adapter_conform.certification.recipes.starting import initial_weights, stor
 from adapter_conform.models.diffusion_names import diffusion_layout, learning, paddle_name
 from adapter_conform.models.diffusion_settings import STABLE_DIFFUSION
 from conform_harness import conform_environment
+from diffusion_faults import OF_NETWORKS, OF_TRAINING
 
 RECIPES = {recipe.id: recipe for recipe in recipes_of("II", (), "sample") if recipe.model == "SD"}
 PRETRAIN, SFT = RECIPES["sd/pretrain"], RECIPES["sd/sft"]
@@ -199,14 +200,22 @@ def program(name: str, *arguments: str, folder: Path) -> str:
 
 @pytest.mark.device
 def test_each_fault_is_found_in_the_part_that_it_is_in(tmp_path: Path) -> None:
-    found = json.loads(program("diffusion_rounds.py", "healthy", *FAULTS, folder=tmp_path))
+    found = json.loads(program("diffusion_rounds.py", "sd/pretrain", "healthy", *OF_NETWORKS, folder=tmp_path))
     assert found.pop("healthy") == []
+    assert set(found) == set(FAULTS)
     for fault, gates in FAULTS.items():
         assert gates <= set(found[fault]), (fault, found[fault])
     assert "network alone: text encoder" not in {gate for gates in found.values() for gate in gates}
 
 
 @pytest.mark.device
-def test_a_whole_training_and_its_pictures_pass(tmp_path: Path) -> None:
-    found = json.loads(program("fault_rounds.py", "sd/pretrain", "sample", "0", "healthy", folder=tmp_path))
-    assert found == {"healthy": ["passed", []]}
+def test_what_goes_wrong_between_loss_and_weights_of_sft_shows_in_its_gradients_alone(tmp_path: Path) -> None:
+    found = json.loads(program("diffusion_rounds.py", "sd/sft", "healthy", *OF_TRAINING, folder=tmp_path))
+    assert found == {"healthy": [], **{fault: ["gradients: gradients"] for fault in OF_TRAINING}}
+
+
+@pytest.mark.device
+@pytest.mark.parametrize(("recipe", "precision"), [("sd/pretrain", "float32"), ("sd/sft", "bfloat16")])
+def test_a_whole_training_and_its_pictures_pass(recipe: str, precision: str, tmp_path: Path) -> None:
+    arguments = (recipe, "sample", "0", "healthy", "--precision", precision)
+    assert json.loads(program("fault_rounds.py", *arguments, folder=tmp_path)) == {"healthy": ["passed", []]}
