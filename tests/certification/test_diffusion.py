@@ -20,7 +20,6 @@ from adapter_conform.certification.arrays import as_array, as_text
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import builtin, read_pack
-from adapter_conform.certification.packs.manifest import read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.recipes import all_recipes, recipes_of
 from adapter_conform.certification.recipes.diffusion_shapes import diffusion_shapes
@@ -40,14 +39,7 @@ from diffusion_faults import OF_NETWORKS, OF_TRAINING
 
 RECIPES = {recipe.id: recipe for recipe in recipes_of("II", (), "sample") if recipe.model == "SD"}
 PRETRAIN, SFT = RECIPES["sd/pretrain"], RECIPES["sd/sft"]
-OWN_PACK = Path(__file__).with_name("packs") / "cpu-sample-sd"
 NEW_GATES = {"network alone", "gradients", "sampling", "picture"}
-
-
-def pack_folder() -> Path:
-    """The release's pack where it holds Stable Diffusion, else a small one of its own."""
-    joined = builtin("sample")
-    return joined if "measurements/sd.pretrain.float32.base.json" in read_manifest(joined).files else OWN_PACK
 
 
 def test_level_two_trains_it_and_tunes_it_from_what_it_learned() -> None:
@@ -68,7 +60,7 @@ def test_the_true_configuration_has_the_published_number_of_weights() -> None:
 
 
 def test_the_drawn_weights_are_those_that_were_recorded() -> None:
-    drawn, recorded = storable(initial_weights(PRETRAIN)), read_pack(pack_folder()).weights(PRETRAIN.id)
+    drawn, recorded = storable(initial_weights(PRETRAIN)), read_pack(builtin("sample")).weights(PRETRAIN.id)
     assert weights_digest(drawn) == weights_digest(recorded)
 
 
@@ -186,7 +178,7 @@ FAULTS = {
 
 def program(name: str, *arguments: str, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name(name)), str(pack_folder()), *arguments],
+        [sys.executable, str(Path(__file__).with_name(name)), str(builtin("sample")), *arguments],
         capture_output=True,
         text=True,
         timeout=500,
