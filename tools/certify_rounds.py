@@ -3,9 +3,9 @@
     python tools/certify_rounds.py --plugin refchip --seeds 5 --torch-python /opt/torch/bin/python --out rounds
 
 At the scale "sample" it records a reference pack for every seed, certifies level I with it, and then trains with each
-fault of tests/faults/training_faults.py. What is done already is not done again: after an interruption the same command
-goes on. The tables in docs/certifying-training.md are what it prints. Exit code: 0 when every seed is conformant and
-every fault is found, 1 otherwise.
+fault of tests/faults/training_faults.py, and of diffusion_faults.py on Stable Diffusion's SFT. What is done already is
+not done again: after an interruption the same command goes on. The tables in docs/certifying-training.md are what it
+prints. Exit code: 0 when every seed is conformant and every fault is found, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -19,22 +19,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+FAULTS_FOLDER = ROOT / "tests" / "faults"
 ROUNDS = ROOT / "tests" / "certification" / "fault_rounds.py"
-ON_ONE_CARD = (
-    "zeroed_embedding_row",
-    "bfloat16_attention",
-    "dropped_weight_decay",
-    "wrong_epsilon",
-    "missing_layer_gradient",
-    "loss_scale_off",
-    "lost_card_gradient",
-)
+sys.path.insert(0, str(FAULTS_FOLDER))
+
+from diffusion_faults import OF_NETWORKS, OF_TRAINING  # noqa: E402
+from training_faults import ON_ONE_CARD  # noqa: E402
+
 LLAMA, MIXTURE = "llama1-13b/pretrain", "qwen2-57b-a14b/pretrain"
 FAULTS = (
     (LLAMA, 1, ("healthy", *ON_ONE_CARD)),
     (LLAMA, 2, ("healthy", "lost_second_card")),
     (MIXTURE, 1, ("healthy",)),
     (MIXTURE, 1, ("unmended_router",)),
+    ("sd/sft", 1, ("healthy", *OF_NETWORKS, *OF_TRAINING)),
 )
 """Recipe, cards, faults of one process. The router's has to be planted before any mixture is built."""
 PRECISIONS = "float32,bfloat16"
@@ -97,7 +95,7 @@ def main() -> int:
     parser.add_argument("--torch-python", required=True, metavar="PATH", help="an interpreter that has PyTorch")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROUNDS.parents[1] / "faults"), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(FAULTS_FOLDER), os.environ.get("PYTHONPATH", "")])
     rows, sound = [], True
     for seed in range(options.seeds):
         pack, out = options.out / f"pack-{seed}", options.out / f"seed-{seed}"

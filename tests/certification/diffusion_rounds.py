@@ -1,7 +1,7 @@
 """Stable Diffusion before and in its first step on the device, with each fault named on the command line.
 
-``python diffusion_rounds.py PACK FAULT...``; "healthy" is none. The last line is JSON: fault -> gates that failed, of
-those which need no more than one step. A whole training is fault_rounds.py.
+``python diffusion_rounds.py PACK RECIPE FAULT...``; "healthy" is none. The last line is JSON: fault -> gates that
+failed, of those which need no more than one step. A whole training is fault_rounds.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 JUDGED = ("network alone", "gradients", "first loss")
 
 
-def main(pack_folder: str, *names: str) -> None:
+def main(pack_folder: str, recipe_id: str, *names: str) -> None:
     from adapter_conform.certification.acceptance import judge_measurement
     from adapter_conform.certification.arrays import as_text
     from adapter_conform.certification.packs import read_pack
@@ -27,7 +27,7 @@ def main(pack_folder: str, *names: str) -> None:
     from diffusion_faults import FAULTS
 
     pack = read_pack(Path(pack_folder))
-    (recipe,) = (one for one in recipes_of("II", (), "sample") if one.id == "sd/pretrain")
+    (recipe,) = (one for one in recipes_of("II", (), "sample") if one.id == recipe_id)
     weights, session = pack.weights(recipe.id), open_session("refchip", 0)
     place, found = Workplace(session.paddle, session.device), {}
     for name in names:

@@ -1,7 +1,8 @@
 """Trains a recipe on the device, with each fault named on the command line, and prints what acceptance says.
 
-``python fault_rounds.py PACK RECIPE SCALE SEED FAULT... [--cards N] [--plugin NAME]``; "healthy" is none. The last line
-is JSON: fault -> [state, gates that failed]. On several cards the fault is planted in the process of each.
+``python fault_rounds.py PACK RECIPE SCALE SEED FAULT... [--cards N] [--plugin NAME] [--precision P]``; "healthy" is
+none. The last line is JSON: fault -> [state, gates that failed]. On several cards the fault is planted in the process
+of each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 
-def main(plugin: str, pack_folder: str, recipe_id: str, scale: str, seed: int, cards: int, names: list[str]) -> None:
+def main(given: argparse.Namespace) -> None:
     from adapter_conform.certification.acceptance import judge_measurement, state_of
     from adapter_conform.certification.acceptance.figures import is_inconclusive
     from adapter_conform.certification.digests import weights_digest
@@ -27,21 +28,21 @@ def main(plugin: str, pack_folder: str, recipe_id: str, scale: str, seed: int, c
     from diffusion_faults import FAULTS as DIFFUSION_FAULTS
     from training_faults import FAULTS
 
-    pack = read_pack(Path(pack_folder))
-    (recipe,) = (one for one in recipes_of("III", (), scale, seed) if one.id == recipe_id)
+    pack, precision = read_pack(Path(given.pack)), given.precision
+    (recipe,) = (one for one in recipes_of("III", (), given.scale, given.seed) if one.id == given.recipe)
     weights = pack.weights(recipe.id)
-    session = open_session(plugin, 0)
+    session = open_session(given.plugin, 0)
     found = {}
-    for name in names:
-        if cards > 1:
+    for name in given.faults:
+        if given.cards > 1:
             with preloaded(name):
-                measurement = measure_shared(session, recipe, "float32", pack, cards)
+                measurement = measure_shared(session, recipe, precision, pack, given.cards)
         else:
             with nullcontext() if name == "healthy" else {**FAULTS, **DIFFUSION_FAULTS}[name](session.paddle):
-                measurement = measure(session, recipe, "float32", weights, weights_digest(weights))
+                measurement = measure(session, recipe, precision, weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
         wrong = [one for one in figures if not one.passed and not is_inconclusive(one)]
-        for one in wrong:
+        for one in figures if name == "healthy" else wrong:
             print(f"{name}: {one.gate}, {one.output}: {one.value:.3g}, limit {one.limit:.3g}")
         if measurement.error:
             print(f"{name}: {measurement.error}")
@@ -71,7 +72,7 @@ if __name__ == "__main__":
     parser.add_argument("faults", nargs="+")
     parser.add_argument("--cards", type=int, default=1)
     parser.add_argument("--plugin", default="refchip")
-    given = parser.parse_args()
-    main(given.plugin, given.pack, given.recipe, given.scale, given.seed, given.cards, given.faults)
+    parser.add_argument("--precision", default="float32")
+    main(parser.parse_args())
     sys.stdout.flush()
     os._exit(0)

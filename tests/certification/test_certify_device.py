@@ -11,19 +11,11 @@ from pathlib import Path
 import pytest
 from adapter_conform.certification.packs import builtin
 from conform_harness import conform_command, conform_environment
+from training_faults import ON_ONE_CARD
 
 pytestmark = pytest.mark.device
 
 ROUNDS = Path(__file__).with_name("fault_rounds.py")
-FAULTS = (
-    "zeroed_embedding_row",
-    "bfloat16_attention",
-    "dropped_weight_decay",
-    "wrong_epsilon",
-    "missing_layer_gradient",
-    "loss_scale_off",
-    "lost_card_gradient",
-)
 
 
 def rounds(tmp_path: Path, recipe: str, *faults: str, cards: int = 1) -> dict[str, tuple[str, list[str]]]:
@@ -43,9 +35,9 @@ def rounds(tmp_path: Path, recipe: str, *faults: str, cards: int = 1) -> dict[st
 
 
 def test_faults_of_the_training_stack_fail_and_a_healthy_one_passes(tmp_path: Path) -> None:
-    found = rounds(tmp_path, "llama1-13b/pretrain", "healthy", *FAULTS)
+    found = rounds(tmp_path, "llama1-13b/pretrain", "healthy", *ON_ONE_CARD)
     assert found.pop("healthy") == ["passed", []]
-    assert {fault: state for fault, (state, _) in found.items()} == dict.fromkeys(FAULTS, "failed")
+    assert {fault: state for fault, (state, _) in found.items()} == dict.fromkeys(ON_ONE_CARD, "failed")
     assert found["loss_scale_off"][1] == ["gradient norm"], "Adam and clipping hide it from the loss"
 
 

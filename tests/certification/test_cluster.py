@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from adapter_conform.certification.cluster.launch import trainer_arguments, write_scripts
+from adapter_conform.certification.cluster.launch import write_scripts
 from adapter_conform.certification.cluster.memory import GIB, Training, memory
 from adapter_conform.certification.cluster.model import LANGUAGE_MODELS, LanguageModel, language_model
+from adapter_conform.certification.cluster.programs import program_of
 from adapter_conform.certification.cluster.published import published_rows
 from adapter_conform.certification.cluster.search import Cluster, plan_recipe
 from adapter_conform.certification.cluster.strategy import Strategy, strategies
 from adapter_conform.certification.cluster.timing import cost, efficiency
+from adapter_conform.certification.cluster.workloads import LanguageWorkload
 from adapter_conform.certification.recipes import MODELS, recipes_of
 from adapter_conform.errors import UsageProblem
 from hypothesis import given, settings
@@ -108,7 +110,7 @@ def test_what_is_planned_fits(name: str) -> None:
 
 
 def test_time_is_arithmetic_over_rate() -> None:
-    planned = cost(model_of("LLaMA1-13B"), LLAMA, single(), 312, 0.5)
+    planned = cost(LanguageWorkload(LLAMA), single(), 312, 0.5)
     tokens = 1000 * 512 * 4096
     assert planned.tokens == tokens
     assert planned.flops == pytest.approx(tokens * (6 * 12.85e9 + 12 * 40 * 5120 * 4096), rel=1e-3)
@@ -135,7 +137,7 @@ def test_scripts(name: str, tmp_path: Path) -> None:
         else:
             subprocess.run(["bash", "-n", str(path)], check=True, timeout=30)
             assert "paddle.distributed.launch" in path.read_text()
-    arguments = trainer_arguments(planned, "refchip")
+    arguments = program_of(planned, "refchip").arguments
     rows = arguments["per_device_train_batch_size"] * arguments["gradient_accumulation_steps"]
     assert rows * planned.strategy.replicas == FULL[name].schedule.rows
 
@@ -175,11 +177,3 @@ def test_command(tmp_path: Path) -> None:
     assert "no strategy fits" in small.stderr
     for wrong in (("--task", "sing"), ("--model", "BERT"), ("--memory", "nan")):
         assert call("--memory", "80", "--peak", "312", *wrong).returncode == 2
-
-
-def test_a_level_with_pictures_plans_its_language_models() -> None:
-    command = [sys.executable, "-m", "adapter_conform", "plan-cluster", "--level", "II", "--cards", "16"]
-    done = subprocess.run([*command, "--memory", "64", "--peak", "320"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "qwen2-14b/pretrain" in done.stdout
-    assert "Not planned: sd/pretrain, sd/sft" in done.stdout

@@ -20,10 +20,8 @@ from adapter_conform.certification.arrays import as_array, as_text
 from adapter_conform.certification.digests import weights_digest
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import builtin, read_pack
-from adapter_conform.certification.packs.manifest import read_manifest
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.recipes import all_recipes, recipes_of
-from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION
 from adapter_conform.certification.recipes.diffusion_shapes import diffusion_shapes
 from adapter_conform.certification.recipes.pictures import (
     TIMES,
@@ -35,18 +33,13 @@ from adapter_conform.certification.recipes.pictures import (
 )
 from adapter_conform.certification.recipes.starting import initial_weights, storable
 from adapter_conform.models.diffusion_names import diffusion_layout, learning, paddle_name
+from adapter_conform.models.diffusion_settings import STABLE_DIFFUSION
 from conform_harness import conform_environment
+from diffusion_faults import OF_NETWORKS, OF_TRAINING
 
 RECIPES = {recipe.id: recipe for recipe in recipes_of("II", (), "sample") if recipe.model == "SD"}
 PRETRAIN, SFT = RECIPES["sd/pretrain"], RECIPES["sd/sft"]
-OWN_PACK = Path(__file__).with_name("packs") / "cpu-sample-sd"
 NEW_GATES = {"network alone", "gradients", "sampling", "picture"}
-
-
-def pack_folder() -> Path:
-    """The release's pack where it holds Stable Diffusion, else a small one of its own."""
-    joined = builtin("sample")
-    return joined if "measurements/sd.pretrain.float32.base.json" in read_manifest(joined).files else OWN_PACK
 
 
 def test_level_two_trains_it_and_tunes_it_from_what_it_learned() -> None:
@@ -67,7 +60,7 @@ def test_the_true_configuration_has_the_published_number_of_weights() -> None:
 
 
 def test_the_drawn_weights_are_those_that_were_recorded() -> None:
-    drawn, recorded = storable(initial_weights(PRETRAIN)), read_pack(pack_folder()).weights(PRETRAIN.id)
+    drawn, recorded = storable(initial_weights(PRETRAIN)), read_pack(builtin("sample")).weights(PRETRAIN.id)
     assert weights_digest(drawn) == weights_digest(recorded)
 
 
@@ -185,7 +178,7 @@ FAULTS = {
 
 def program(name: str, *arguments: str, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name(name)), str(pack_folder()), *arguments],
+        [sys.executable, str(Path(__file__).with_name(name)), str(builtin("sample")), *arguments],
         capture_output=True,
         text=True,
         timeout=500,
@@ -199,14 +192,22 @@ def program(name: str, *arguments: str, folder: Path) -> str:
 
 @pytest.mark.device
 def test_each_fault_is_found_in_the_part_that_it_is_in(tmp_path: Path) -> None:
-    found = json.loads(program("diffusion_rounds.py", "healthy", *FAULTS, folder=tmp_path))
+    found = json.loads(program("diffusion_rounds.py", "sd/pretrain", "healthy", *OF_NETWORKS, folder=tmp_path))
     assert found.pop("healthy") == []
+    assert set(found) == set(FAULTS)
     for fault, gates in FAULTS.items():
         assert gates <= set(found[fault]), (fault, found[fault])
     assert "network alone: text encoder" not in {gate for gates in found.values() for gate in gates}
 
 
 @pytest.mark.device
-def test_a_whole_training_and_its_pictures_pass(tmp_path: Path) -> None:
-    found = json.loads(program("fault_rounds.py", "sd/pretrain", "sample", "0", "healthy", folder=tmp_path))
-    assert found == {"healthy": ["passed", []]}
+def test_what_goes_wrong_between_loss_and_weights_of_sft_shows_in_its_gradients_alone(tmp_path: Path) -> None:
+    found = json.loads(program("diffusion_rounds.py", "sd/sft", "healthy", *OF_TRAINING, folder=tmp_path))
+    assert found == {"healthy": [], **{fault: ["gradients: gradients"] for fault in OF_TRAINING}}
+
+
+@pytest.mark.device
+@pytest.mark.parametrize(("recipe", "precision"), [("sd/pretrain", "float32"), ("sd/sft", "bfloat16")])
+def test_a_whole_training_and_its_pictures_pass(recipe: str, precision: str, tmp_path: Path) -> None:
+    arguments = (recipe, "sample", "0", "healthy", "--precision", precision)
+    assert json.loads(program("fault_rounds.py", *arguments, folder=tmp_path)) == {"healthy": ["passed", []]}

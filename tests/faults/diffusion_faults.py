@@ -7,9 +7,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from adapter_conform.certification.tasks import diffusion, measuring
 from training_faults import preloaded, replaced
 
-__all__ = ["FAULTS"]
+__all__ = ["FAULTS", "OF_NETWORKS", "OF_TRAINING"]
+
+BLOCK = "unet.mid_block."
 
 
 def group_norm_epsilon(paddle: ModuleType) -> Any:
@@ -74,17 +77,79 @@ def bfloat16_convolution(paddle: ModuleType) -> Any:
     return replaced(paddle.nn.functional.conv, "_conv_nd", make)
 
 
-FAULTS: dict[str, Callable[[ModuleType], Any]] = {
-    fault.__name__: fault
-    for fault in (
-        group_norm_epsilon,
-        swapped_time_embedding,
-        shifted_time_embedding,
-        next_time_embedding,
-        padding_on_the_wrong_side,
-        bfloat16_convolution,
-    )
-}
+def _before_training(change: Callable[[str, Any], None]) -> Any:
+    """``change`` sees every parameter by name before the first step."""
+
+    def make(original: Any) -> Any:
+        def task(place: Any, recipe: Any, model: Any) -> Any:
+            for name, parameter in model.layer.named_parameters():
+                change(name, parameter)
+            return original(place, recipe, model)
+
+        return task
+
+    return replaced(measuring, "diffusion_task", make)
+
+
+def missing_block_gradient(_paddle: ModuleType) -> Any:
+    """No gradient reaches the middle of the denoising network: its parameters get zeros."""
+
+    def change(name: str, parameter: Any) -> None:
+        if name.startswith(BLOCK):
+            parameter.register_hook(lambda gradient: gradient * 0.0)
+
+    return _before_training(change)
+
+
+def thawed_text_encoder(_paddle: ModuleType) -> Any:
+    """SFT trains the text encoder too, which is to stay as it was."""
+
+    def change(name: str, parameter: Any) -> None:
+        if name.startswith("text_encoder."):
+            parameter.stop_gradient = False
+
+    return _before_training(change)
+
+
+def _denoising(change: Callable[[Any], Any]) -> Any:
+    def make(original: Any) -> Any:
+        return lambda self, batch: change(original(self, batch))
+
+    return replaced(diffusion._Denoising, "_loss", make)
+
+
+def doubled_gradient(_paddle: ModuleType) -> Any:
+    """Gradients keep a factor of two that should have been taken out; the loss is right."""
+    return _denoising(lambda loss: loss + (loss - loss.detach()))
+
+
+def lost_row_gradient(paddle: ModuleType) -> Any:
+    """The gradient of half the rows is lost on its way back from the denoising network; the loss knows them all."""
+
+    def make(original: Any) -> Any:
+        def predict(self: Any, latents: Any, times: Any, states: Any) -> Any:
+            found = original(self, latents, times, states)
+            half = found.shape[0] // 2
+            return paddle.concat([found[:half], found[half:].detach()]) if half else found
+
+        return predict
+
+    return replaced(diffusion.StableDiffusion, "predict", make)
+
+
+_OF_NETWORKS = (
+    group_norm_epsilon,
+    swapped_time_embedding,
+    shifted_time_embedding,
+    next_time_embedding,
+    padding_on_the_wrong_side,
+    bfloat16_convolution,
+)
+_OF_TRAINING = (missing_block_gradient, thawed_text_encoder, doubled_gradient, lost_row_gradient)
+OF_NETWORKS, OF_TRAINING = (tuple(fault.__name__ for fault in faults) for faults in (_OF_NETWORKS, _OF_TRAINING))
+"""Found in the first step, in the network that has it; and what goes wrong between loss and weights."""
+
+FAULTS: dict[str, Callable[[ModuleType], Any]] = {fault.__name__: fault for fault in (*_OF_NETWORKS, *_OF_TRAINING)}
 
 
 def __getattr__(name: str) -> Any:

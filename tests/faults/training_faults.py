@@ -13,7 +13,7 @@ from typing import Any
 
 from adapter_conform.certification.tasks import language, measuring
 
-__all__ = ["FAULTS", "preloaded", "replaced"]
+__all__ = ["FAULTS", "ON_ONE_CARD", "preloaded", "replaced"]
 
 ROW = 17
 """Of the embedding; a token that occurs."""
@@ -153,19 +153,20 @@ def unmended_router(_paddle: ModuleType) -> Any:
     return replaced(paddlenlp_mends, "_detached", lambda _original: lambda gating: gating)
 
 
+_ON_ONE_CARD = (
+    zeroed_embedding_row,
+    bfloat16_attention,
+    dropped_weight_decay,
+    wrong_epsilon,
+    missing_layer_gradient,
+    loss_scale_off,
+    lost_card_gradient,
+)
+ON_ONE_CARD = tuple(fault.__name__ for fault in _ON_ONE_CARD)
+"""What a training of a dense model on a single card has to be found out by."""
+
 FAULTS: dict[str, Callable[[ModuleType], Any]] = {
-    fault.__name__: fault
-    for fault in (
-        zeroed_embedding_row,
-        bfloat16_attention,
-        dropped_weight_decay,
-        wrong_epsilon,
-        missing_layer_gradient,
-        loss_scale_off,
-        lost_card_gradient,
-        lost_second_card,
-        unmended_router,
-    )
+    fault.__name__: fault for fault in (*_ON_ONE_CARD, lost_second_card, unmended_router)
 }
 """``lost_second_card`` does nothing on a single card. ``unmended_router`` concerns mixtures of experts alone, and has
 to be planted before the first model is built."""

@@ -1,7 +1,7 @@
 """Stable Diffusion: the denoising network, the image autoencoder and the text encoder.
 
-The only module that imports ppdiffusers. :func:`build_diffusion` gives one that is small enough for a test, its weights
-drawn by NumPy; :class:`StableDiffusion` one of any size, for certification.
+The only module that imports ppdiffusers. :func:`build_diffusion` gives the small one of :mod:`diffusion_settings`, its
+weights drawn by NumPy; :class:`StableDiffusion` one of any size, for certification.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapter_conform.models.diffusion_settings import SMALL_STABLE_DIFFUSION
+
 __all__ = [
-    "SCALE",
     "Diffusion",
     "StableDiffusion",
     "build_diffusion",
@@ -26,15 +27,16 @@ __all__ = [
     "why_no_diffusion",
 ]
 
-SCALE = 0.18215
-"""Of latent numbers, as Stable Diffusion v1 defines them."""
-
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 """Of Stable Diffusion v1."""
 
 _STEPS_OF_TRAINING = 100
 _STEPS_OF_SAMPLING = 5
-_IMAGE, _LATENT, _WORDS, _VOCABULARY = 16, 8, 16, 100
+_SCALE = float(SMALL_STABLE_DIFFUSION["scaling_factor"])
+_LATENT = int(SMALL_STABLE_DIFFUSION["unet"]["sample_size"])
+_IMAGE = _LATENT << (len(SMALL_STABLE_DIFFUSION["vae"]["block_out_channels"]) - 1)
+_WORDS = int(SMALL_STABLE_DIFFUSION["text_encoder"]["max_position_embeddings"])
+_VOCABULARY = int(SMALL_STABLE_DIFFUSION["text_encoder"]["vocab_size"])
 
 
 def why_no_diffusion() -> str | None:
@@ -42,37 +44,6 @@ def why_no_diffusion() -> str | None:
     if importlib.util.find_spec("ppdiffusers") is not None:
         return None
     return "ppdiffusers is not installed; install adapter-sdk[diffusion]: pip install 'adapter-sdk[diffusion]'"
-
-
-_SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "unet": {
-        "sample_size": _LATENT,
-        "in_channels": 4,
-        "out_channels": 4,
-        "layers_per_block": 1,
-        "block_out_channels": (32, 64),
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": 32,
-        "attention_head_dim": 8,
-        "norm_num_groups": 8,
-    },
-    "vae": {
-        "block_out_channels": (32, 64),
-        "down_block_types": ("DownEncoderBlock2D",) * 2,
-        "up_block_types": ("UpDecoderBlock2D",) * 2,
-        "latent_channels": 4,
-        "norm_num_groups": 8,
-    },
-    "text_encoder": {
-        "vocab_size": _VOCABULARY,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": _WORDS,
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -84,8 +55,8 @@ class Diffusion:
 
 
 def build_diffusion(paddle: ModuleType, seed: int) -> Diffusion:
-    """The three models on Paddle's current device: latents 4 x 8 x 8, images 3 x 16 x 16, texts of 16 words."""
-    models = _networks(_SETTINGS)
+    """The three models on Paddle's current device: latents 4 x 8 x 8, images 3 x 16 x 16, texts of 8 words."""
+    models = _networks(SMALL_STABLE_DIFFUSION)
     for number, model in enumerate((models.denoiser, models.autoencoder, models.text_encoder)):
         _draw_weights(model, seed + number)
     models.autoencoder.eval()
@@ -162,7 +133,7 @@ def noise_loss(paddle: ModuleType, models: Diffusion, seed: int) -> Any:
     scheduler = models.library.DDPMScheduler(num_train_timesteps=_STEPS_OF_TRAINING)
     images = paddle.to_tensor(draw.standard_normal((2, 3, _IMAGE, _IMAGE)).astype(np.float32))
     with paddle.no_grad():
-        latents = models.autoencoder.encode(images).latent_dist.mean * SCALE
+        latents = models.autoencoder.encode(images).latent_dist.mean * _SCALE
         texts = _texts(paddle, models, draw)
     noise = paddle.to_tensor(draw.standard_normal(latents.shape).astype(np.float32))
     times = paddle.to_tensor(draw.randint(0, _STEPS_OF_TRAINING, (2,)))
@@ -181,4 +152,4 @@ def sampled_image(paddle: ModuleType, models: Diffusion, seed: int) -> NDArray[A
         texts = _texts(paddle, models, draw)
         for time in scheduler.timesteps:
             x = scheduler.step(models.denoiser(x, time, texts).sample, time, x).prev_sample
-        return np.asarray(models.autoencoder.decode(x / SCALE).sample.numpy())
+        return np.asarray(models.autoencoder.decode(x / _SCALE).sample.numpy())

@@ -1,4 +1,4 @@
-"""Bytes on the fullest card.
+"""Bytes on the fullest card; activations are a language model's, those of Stable Diffusion stand with its layers.
 
 States, in mixed precision with Adam (Rajbhandari et al. 2020, ZeRO, section 3.1): 2 bytes a parameter for bfloat16
 weights, 2 for gradients, 12 for float32 master weights and two moments; sharding stage 1 divides the 12, stage 2 also
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from adapter_conform.certification.cluster.model import LanguageModel
 from adapter_conform.certification.cluster.strategy import Strategy
 
-__all__ = ["GIB", "Memory", "Training", "memory"]
+__all__ = ["GIB", "Memory", "Training", "memory", "reserved", "states"]
 
 GIB = 2**30
 _RESERVE = 0.40
 """Of all tensors: temporaries, fragmentation, communication buffers. Calibrated: against PaddleNLP's published table
 the tensors counted here are up to 29 % low (see published.py), and a plan that runs out of memory is worse than a slow
-one."""
+one. Of Stable Diffusion nothing is published that would calibrate it more finely."""
 _RUNTIME = 2 * GIB
 """Context, libraries, workspaces; the published table has it as "physical use is 2-3 GB more". Assumed."""
 
@@ -66,15 +66,25 @@ def memory(model: LanguageModel, strategy: Strategy, length: int, training: Trai
     """Of rows of ``length`` tokens."""
     held = _parameters_of_a_card(model, strategy)
     share = 1.0 if training.trained is None else training.trained / model.total
-    degree, stage = strategy.sharding, strategy.stage
-    weights = 2 * held * (1 + training.frozen_copies) / (degree if stage == 3 else 1)
-    gradients = 2 * held * share / (degree if stage >= 2 else 1)
-    optimizer = 12 * held * share / (degree if stage >= 1 else 1)
-    activations = _activations(model, strategy, length)
     tokens = strategy.micro * length / strategy.sep
     logits = tokens * model.vocabulary / strategy.tp * (2 + 4 + 4)
-    tensors = weights + gradients + optimizer + activations + logits
-    return Memory(weights, gradients, optimizer, activations, logits, _RESERVE * tensors + _RUNTIME)
+    parts = states(held * (1 + training.frozen_copies), held * share, strategy)
+    return reserved(parts, _activations(model, strategy, length), logits)
+
+
+def states(held: float, trained: float, strategy: Strategy) -> tuple[float, float, float]:
+    """Weights, gradients, and master weights with moments, of ``held`` parameters of which ``trained`` are trained."""
+    degree, stage = strategy.sharding, strategy.stage
+    return (
+        2 * held / (degree if stage == 3 else 1),
+        2 * trained / (degree if stage >= 2 else 1),
+        12 * trained / (degree if stage >= 1 else 1),
+    )
+
+
+def reserved(parts: tuple[float, float, float], activations: float, logits: float = 0.0) -> Memory:
+    """With what no tensor accounts for."""
+    return Memory(*parts, activations, logits, _RESERVE * (sum(parts) + activations + logits) + _RUNTIME)
 
 
 def _parameters_of_a_card(model: LanguageModel, strategy: Strategy) -> float:

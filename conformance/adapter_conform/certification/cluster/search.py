@@ -1,14 +1,13 @@
-"""The fastest strategy that fits, or what would make one fit."""
+"""The best strategy that fits, or what would make one fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adapter_conform.certification.cluster.memory import GIB, Memory, Training, memory
-from adapter_conform.certification.cluster.model import LanguageModel, language_model
-from adapter_conform.certification.cluster.strategy import Strategy, strategies
-from adapter_conform.certification.cluster.timing import Cost, cost, efficiency
+from adapter_conform.certification.cluster.memory import GIB, Memory
+from adapter_conform.certification.cluster.strategy import Strategy
+from adapter_conform.certification.cluster.timing import Cost, cost
+from adapter_conform.certification.cluster.workloads import Workload, workload_of
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.errors import UsageProblem
 
@@ -29,59 +28,47 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Planned:
-    recipe: Recipe
-    model: LanguageModel
+    workload: Workload
     strategy: Strategy
     memory: Memory
     cost: Cost
     fitting: int
     """Strategies that fit."""
 
+    @property
+    def recipe(self) -> Recipe:
+        return self.workload.recipe
+
 
 def plan_recipe(recipe: Recipe, cluster: Cluster) -> Planned:
     """Raises UsageProblem where nothing fits; the message says what would."""
-    model = language_model(recipe.standard_model.architecture, recipe.settings)
-    schedule = recipe.schedule
-    training = _training(recipe, model)
+    workload = workload_of(recipe)
     fitting = [
-        (strategy, need)
-        for strategy, need in _needs(recipe, model, training, cluster.cards)
-        if need.total <= cluster.memory_gib * GIB
+        (strategy, need) for strategy, need in _needs(workload, cluster.cards) if need.total <= cluster.memory_gib * GIB
     ]
     if not fitting:
-        raise UsageProblem(_why_none(recipe, model, training, cluster))
-    best, need = max(fitting, key=lambda item: (efficiency(item[0], schedule.rows), -item[1].total))
-    price = cost(model, recipe, best, cluster.peak_tflops, cluster.mfu)
-    return Planned(recipe, model, best, need, price, len(fitting))
+        raise UsageProblem(_why_none(workload, cluster))
+    best, need = max(fitting, key=lambda item: workload.rank(*item))
+    price = cost(workload, best, cluster.peak_tflops, cluster.mfu)
+    return Planned(workload, best, need, price, len(fitting))
 
 
-def _needs(recipe: Recipe, model: LanguageModel, training: Training, cards: int) -> Iterator[tuple[Strategy, Memory]]:
-    schedule = recipe.schedule
-    for strategy in strategies(model, cards, schedule.rows, schedule.length):
-        yield strategy, memory(model, strategy, schedule.length, training)
+def _needs(workload: Workload, cards: int) -> list[tuple[Strategy, Memory]]:
+    return [(strategy, workload.memory(strategy)) for strategy in workload.strategies(cards)]
 
 
-def _training(recipe: Recipe, model: LanguageModel) -> Training:
-    if recipe.task == "lora":
-        rank = recipe.option("rank")
-        widths = 4 * model.hidden + 2 * (model.hidden + model.key_value) + 3 * (model.hidden + model.inner)
-        return Training(trained=int(model.layers * rank * widths))
-    if recipe.task == "prefix":
-        return Training(trained=int(model.layers * recipe.option("tokens") * 2 * model.key_value))
-    return Training(frozen_copies=1 if recipe.task == "dpo" else 0)
-
-
-def _why_none(recipe: Recipe, model: LanguageModel, training: Training, cluster: Cluster) -> str:
+def _why_none(workload: Workload, cluster: Cluster) -> str:
+    recipe = workload.recipe
     words = f"{recipe.id}: no strategy fits {cluster.cards} cards of {cluster.memory_gib:g} GiB"
-    here = [need.total for _, need in _needs(recipe, model, training, cluster.cards)]
+    here = [need.total for _, need in _needs(workload, cluster.cards)]
     if here:
         words += f"; the least that one needs there is {min(here) / GIB:.1f} GiB a card"
     else:
-        words += f"; {cluster.cards} cards do not divide layers, heads and {recipe.schedule.rows} rows evenly"
+        words += f"; {cluster.cards} cards do not divide {workload.divides.format(rows=recipe.schedule.rows)} evenly"
     cards = 1
     while cards <= _MOST_CARDS:
         if cards > cluster.cards:
-            least = min((need.total for _, need in _needs(recipe, model, training, cards)), default=float("inf"))
+            least = min((need.total for _, need in _needs(workload, cards)), default=float("inf"))
             if least <= cluster.memory_gib * GIB:
                 return f"{words}\nIt fits on {cards} cards of this kind ({least / GIB:.1f} GiB a card)."
         cards *= 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from adapter_conform.certification.cluster.model import LanguageModel
 from adapter_conform.certification.cluster.strategy import CARDS_A_NODE, Strategy
-from adapter_conform.certification.recipes import Recipe
+
+if TYPE_CHECKING:
+    from adapter_conform.certification.cluster.workloads import Workload
 
 __all__ = ["CHECKPOINTS", "MFU", "Cost", "cost", "efficiency"]
 
@@ -25,13 +27,13 @@ _SEQUENCE = 0.04
 @dataclass(frozen=True)
 class Cost:
     tokens: int
+    """Or pictures."""
     flops: float
     """Of the model; recomputation not counted."""
     seconds: float
     checkpoint_bytes: float
     """Of one: bfloat16 weights, float32 master weights and moments."""
     data_bytes: float
-    """Tokens as int32."""
 
     @property
     def disk_bytes(self) -> float:
@@ -50,12 +52,12 @@ def efficiency(strategy: Strategy, rows: int) -> float:
     return kept / (1 + bubble) / (4 / 3 if strategy.recompute else 1)
 
 
-def cost(model: LanguageModel, recipe: Recipe, strategy: Strategy, peak_tflops: float, mfu: float) -> Cost:
-    schedule = recipe.schedule
-    tokens = schedule.steps * schedule.tokens_per_step
-    flops = tokens * model.flops_per_token(schedule.length)
+def cost(workload: Workload, strategy: Strategy, peak_tflops: float, mfu: float) -> Cost:
+    schedule = workload.recipe.schedule
+    flops = schedule.steps * workload.flops_per_step
     rate = strategy.cards * peak_tflops * 1e12 * mfu * efficiency(strategy, schedule.rows)
-    return Cost(tokens, flops, flops / rate, 14.0 * model.total, 4.0 * tokens)
+    data = schedule.steps * workload.bytes_per_step
+    return Cost(schedule.steps * schedule.tokens_per_step, flops, flops / rate, 14.0 * workload.saved, data)
 
 
 def _doublings(degree: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapter_conform.certification.recipes.diffusion_models import STABLE_DIFFUSION, STABLE_DIFFUSION_PROXY
+from adapter_conform.models.diffusion_settings import SMALL_STABLE_DIFFUSION, STABLE_DIFFUSION
 
 __all__ = ["MODELS", "StandardModel"]
 
@@ -77,7 +77,7 @@ MODELS = {
             {**_SMALL, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1e6},
             stands_for="no model of that name was published; the configuration is Qwen2.5-14B's",
         ),
-        StandardModel("SD", "stable_diffusion", STABLE_DIFFUSION, STABLE_DIFFUSION_PROXY),
+        StandardModel("SD", "stable_diffusion", STABLE_DIFFUSION, SMALL_STABLE_DIFFUSION),
         StandardModel(
             "LLaMA3-70B",
             "llama",

@@ -14,6 +14,7 @@ _PARTS = (
     "models/__init__.py",
     "models/data.py",
     "models/diffusion_names.py",
+    "models/diffusion_settings.py",
     "models/shape.py",
     "models/weights.py",
     "certification/__init__.py",

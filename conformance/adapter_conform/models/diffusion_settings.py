@@ -1,4 +1,4 @@
-"""Stable Diffusion's three networks: version 1.5 as published, and a proxy with every part of it.
+"""Stable Diffusion's three networks: version 1.5 as published, and a small one with every part of it.
 
 Settings have the names of diffusers (``unet``, ``vae``) and transformers (``text_encoder``); source of the true ones:
 the ``config.json`` files of the published model. ``attention_head_dim`` is a number of heads there, whatever it says.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["STABLE_DIFFUSION", "STABLE_DIFFUSION_PROXY"]
+__all__ = ["SMALL_STABLE_DIFFUSION", "STABLE_DIFFUSION"]
 
 STABLE_DIFFUSION: dict[str, Any] = {
     "unet": {
@@ -43,7 +43,7 @@ STABLE_DIFFUSION: dict[str, Any] = {
     "scaling_factor": 0.18215,
 }
 
-STABLE_DIFFUSION_PROXY: dict[str, Any] = {
+SMALL_STABLE_DIFFUSION: dict[str, Any] = {
     "unet": {
         **STABLE_DIFFUSION["unet"],
         "sample_size": 8,
