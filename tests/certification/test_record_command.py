@@ -137,6 +137,8 @@ def test_the_packs_that_come_with_the_release_are_sound_and_small() -> None:
 def test_what_is_recorded_here_is_what_was_committed(tmp_path: Path, archive: Path) -> None:
     assert TORCH is not None
     out = tmp_path / "pack"
+    listed = recorder(TORCH, archive, "--device", "cpu", "--scale", "sample", "--list")  # as the documentation has it
+    assert (listed.returncode, listed.stdout.splitlines()[0].split()[0]) == (0, "llama1-13b/pretrain")
     common = ("--device", "cpu", "--scale", "sample", "--variants", "base", "--out", str(out), "--recipe")
     done = recorder(TORCH, archive, *common, "llama1-13b/prefix")
     assert done.returncode == 0, done.stdout + done.stderr
