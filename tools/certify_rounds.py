@@ -2,8 +2,8 @@
 
     python tools/certify_rounds.py --plugin refchip --seeds 5 --torch-python /opt/torch/bin/python --out rounds
 
-At the scale "sample" it records a reference pack for every seed, certifies level I with it, and certifies pretraining
-with each fault of tests/faults/training_faults.py planted, against the pack that comes with the release. All of it is
+At the scale "sample" it records a reference pack for every seed, certifies level I's training with it, and certifies
+pretraining with each fault of tests/faults/training_faults.py planted, against the pack that comes with the release. All of it is
 done by `adapter-conform`, as a user does it. What is done already is not done again: after an interruption the same
 command goes on. The tables that it prints are also in tables.md of the folder. Exit code: 0 when every seed is
 conformant, every healthy run passes and every fault is found; 1 otherwise; 2 where a step could not be done.
@@ -85,6 +85,7 @@ def recorded(pack: Path, seed: int, torch_python: str) -> None:
     request = ["--device", "cpu", *SCALE, "--level", "I", "--out", str(pack), "--torch-python", torch_python]
     resume = ["--resume"] * (pack / "pack.json").exists()
     further = ["--seed", str(seed), "--variants", VARIANTS, "--precisions", PRECISIONS, "--leave-out-drawn"]
+    further += ["--task", ",".join(TASKS)]
     code = conform("record", *request, *resume, "--", *further)
     if code != CONFORMANT:
         stop(f"the pack of seed {seed} could not be recorded (exit code {code})")
@@ -118,7 +119,8 @@ def seed_rows(options: argparse.Namespace, seed: int) -> tuple[list[str], bool]:
     """The row of one seed, what kept it from being conformant below it, and whether nothing did."""
     pack, out = options.out / f"pack-{seed}", options.out / f"seed-{seed}"
     recorded(pack, seed, options.torch_python)
-    request = ["--plugin", options.plugin, "--level", "I", *SCALE, "--seed", str(seed), "--reference", str(pack)]
+    request = ["--plugin", options.plugin, "--level", "I", "--task", ",".join(TASKS), *SCALE]
+    request += ["--seed", str(seed), "--reference", str(pack)]
     code = certified(out, request)
     certificate = certificate_of(out)
     tasks = {task["task"]: task for task in certificate["tasks"]}
