@@ -88,7 +88,7 @@ class TorchSide:
 
 def main() -> int:
     """Measures, prints the table, and writes it where --out says. Returns 0."""
-    options = _options()
+    options = arguments(__doc__ or "", 0.1).parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     mounted = adapter_sdk.mount(options.plugin)
     import paddle
@@ -111,15 +111,16 @@ def main() -> int:
     return 0
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def arguments(description: str, seconds: float) -> argparse.ArgumentParser:
+    """What every benchmark that measures cases on all sides is told; ``seconds`` by default for a case and side."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--plugin", required=True, metavar="NAME")
     parser.add_argument("--torch-python", metavar="PATH", help="an interpreter that has PyTorch, to compare with")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there, as Markdown")
-    parser.add_argument("--seconds", type=float, default=0.1, metavar="S", help="for each case and side")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="of STREAM and the CPUs")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables there, as Markdown")
+    parser.add_argument("--seconds", type=float, default=seconds, metavar="S", help="for each case and side")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="of the CPUs")
     parser.add_argument("--only", metavar="TEXT", help="cases with this in their name")
-    return parser.parse_args()
+    return parser
 
 
 def _stream(threads: int) -> float:

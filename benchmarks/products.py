@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from machine import describe_machine
-from operators import Row, TorchSide, geometric_mean, measure
+from operators import Row, TorchSide, arguments, geometric_mean, measure
 from product_cases import cases
 
 import adapter_sdk
@@ -58,13 +58,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--plugin", required=True, metavar="NAME")
-    parser.add_argument("--torch-python", metavar="PATH", help="an interpreter that has PyTorch, to compare with")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables there, as Markdown")
-    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="for each case and side")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="of the CPUs")
-    parser.add_argument("--only", metavar="TEXT", help="cases with this in their name")
+    parser = arguments(__doc__ or "", 0.5)
     parser.add_argument("--memory-of", nargs=2, metavar=("FORM", "LENGTH"), help=argparse.SUPPRESS)
     return parser.parse_args()
 

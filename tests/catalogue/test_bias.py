@@ -22,7 +22,7 @@ def nearest(values: Array, dtype: type) -> Array:
 
 def toward_zero(values: Array, dtype: type) -> Array:
     rounded = values.astype(dtype)
-    beyond = np.abs(rounded.astype(np.float64)) > np.abs(values)
+    beyond = np.abs(rounded.astype(values.dtype)) > np.abs(values)
     return np.where(beyond, np.nextafter(rounded, np.zeros_like(rounded)), rounded)
 
 
@@ -66,6 +66,26 @@ def test_truncation_to_a_half_type_is_seen_in_functions_too(name: str) -> None:
 
 def test_a_function_may_lean_within_what_the_standard_grants_it() -> None:
     assert verdict("exp", "float32", lambda values, dtype: (values * (1 + 2.0**-24)).astype(dtype), np.float32) == set()
+
+
+def shifted(rounding: Rounding) -> set[str]:
+    """The ways in which (x + 0.3) * 0.1 in float64 is said to lean, each step rounded from extended precision."""
+    model, lean = Arithmetic.of("float64"), Lean()
+    attributes = {"scale": 0.1, "bias": 0.3, "bias_after_scale": False}
+    for seed in range(CALLS):
+        values = np.random.default_rng(seed).standard_normal((7, 13))
+        oracle = catalogue.get("scale").oracle
+        wide = expect(oracle([Tracked(values, model)], attributes)[0], "float64")
+        with rounding_only():
+            narrow = expect(oracle([Tracked(values, model)], attributes)[0], "float64")
+        moved = rounding(values.astype(np.longdouble) + np.longdouble(0.3), np.float64)
+        lean.add(wide, narrow, rounding(moved.astype(np.longdouble) * np.longdouble(0.1), np.float64))
+    return {figure.output for figure in _figures("out0", lean) if not figure.passed}
+
+
+def test_a_constant_of_many_bits_is_rounded_the_same_way_beside_numbers_with_a_larger_last_place() -> None:
+    assert shifted(nearest) == set()
+    assert shifted(toward_zero) == {"out0 outward"}
 
 
 def test_the_number_of_dissenters_is_the_binomial_one() -> None:

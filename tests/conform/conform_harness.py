@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,14 +56,25 @@ def conform_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def run_conform(out: Path, *arguments: str, timeout: float = 300, **environment: str) -> Finished:
-    """Runs the tool with reports in ``out`` and ``environment`` added to its own, and waits for it."""
+def run_conform(
+    out: Path, *arguments: str, timeout: float = 300, largest_file: int | None = None, **environment: str
+) -> Finished:
+    """Runs the tool with reports in ``out`` and ``environment`` added to its own, and waits for it.
+
+    ``largest_file``, in bytes, stands in for a full disk: a write beyond it fails with an OSError.
+    """
+
+    def limit_files() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     done = subprocess.run(
         conform_command("--out", str(out), *arguments),
         capture_output=True,
         text=True,
         timeout=timeout,
         env={**conform_environment(), **environment},
+        preexec_fn=limit_files,
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr, out)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 from adapter_conform.plan import default_jobs
-from conform_harness import FAKE, Conform, conform_command, conform_environment
+from conform_harness import FAKE, Conform, conform_command, conform_environment, run_conform
 
 
 @pytest.mark.parametrize(
@@ -211,22 +210,9 @@ def test_two_cases_of_one_id_are_refused(conform: Conform) -> None:
 
 
 def test_a_full_disk_is_named_and_what_ran_is_kept(tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the disk: the write fails in the same place, with an OSError."""
     out = tmp_path / "out"
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-    done = subprocess.run(
-        conform_command("--out", str(out), "--plugin", "pass:60", "--suite", FAKE),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=conform_environment(),
-        preexec_fn=limit_files,
-        check=False,
-    )
-    assert done.returncode == 3, done.stdout + done.stderr
+    done = run_conform(out, "--plugin", "pass:60", "--suite", FAKE, largest_file=4096)
+    assert done.code == 3, done.stdout + done.stderr
     assert "cannot write to" in done.stderr
     assert "File too large" in done.stderr
     assert str(out / "results.jsonl") in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from adapter_conform.cases import Outcome
 from adapter_conform.durations import parse_duration
 from adapter_conform.states import State
 from adapter_conform.supervisor.health import Footprint, Limits, ran_out_of_memory
-from conform_harness import FAKE, Conform, conform_command, conform_environment
+from conform_harness import FAKE, Conform, conform_command, conform_environment, run_conform
 from hypothesis import given
 from hypothesis import strategies as st
 from test_conform_resume import essence
@@ -106,23 +105,10 @@ def test_only_failures_run_out_of_memory() -> None:
 
 @pytest.mark.parametrize("limit", [300, 6000, 25000])
 def test_a_full_disk_loses_nothing_and_the_run_can_go_on(conform: Conform, tmp_path: Path, limit: int) -> None:
-    """A limit on the size of each file stands in for the disk; it strikes the plan, the records or the reports."""
-    plugin = "pass:30,fail"
-    out = tmp_path / "full"
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    done = subprocess.run(
-        conform_command("--out", str(out), "--plugin", plugin, "--suite", FAKE),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=conform_environment(),
-        preexec_fn=limit_files,
-        check=False,
-    )
-    assert done.returncode == 3, done.stdout + done.stderr
+    """It strikes the plan, the records or the reports."""
+    plugin, out = "pass:30,fail", tmp_path / "full"
+    done = run_conform(out, "--plugin", plugin, "--suite", FAKE, largest_file=limit)
+    assert done.code == 3, done.stdout + done.stderr
     assert "cannot write to" in done.stderr
     assert "Make room, then" in done.stderr
     assert "Traceback" not in done.stderr

@@ -101,7 +101,9 @@ _systematic = ContextVar("systematic", default=True)
 @contextmanager
 def rounding_only() -> Iterator[None]:
     """Within the block, limits leave out errors that may have a preferred sign: those that elementary functions and
-    division are granted beyond a rounding, and those of constants that the compute dtype cannot hold."""
+    division are granted beyond a rounding, those of constants that the compute dtype cannot hold, and those of adding a
+    constant of many bits: numbers with a larger last place have nothing beside its low bits, which are rounded the same
+    way each time."""
     token = _systematic.set(False)
     try:
         yield
@@ -189,21 +191,23 @@ class Tracked:
 
     def __add__(self, other: Any) -> Tracked:
         right = self.lift(other)
+        leaning = not isinstance(other, Tracked) and not _systematic.get() and _has_many_bits(right)
         with np.errstate(invalid="ignore", over="ignore"):
             value = self.value + right.value
-        return self.rounded(value, _spread(self.error, value), _spread(right.error, value))
+        errors = _spread(self.error, value), _spread(right.error, value)
+        return self.rounded(value, *errors, weight=0.0 if leaning else 1.0)
 
     def __neg__(self) -> Tracked:
         return Tracked(-self.value, self.arithmetic, self.error)
 
     def __sub__(self, other: Any) -> Tracked:
-        return self + (-self.lift(other))
+        return self.__add__(-other if isinstance(other, Tracked) else -np.asarray(other, self.arithmetic.reference))
 
     def __radd__(self, other: Any) -> Tracked:
-        return self.lift(other) + self
+        return self.__add__(other)
 
     def __rsub__(self, other: Any) -> Tracked:
-        return self.lift(other) - self
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Tracked:
         right = self.lift(other)
@@ -243,6 +247,13 @@ class Tracked:
         with np.errstate(invalid="ignore", over="ignore"):
             rounding = self.arithmetic.u_out * (np.abs(self.value) + self.error)
         return Tracked(self.value, self.arithmetic, self.error + rounding)
+
+
+def _has_many_bits(constant: Tracked) -> bool:
+    """Whether a number of it takes more than half of the bits that the compute dtype has for one."""
+    fraction, _ = np.frexp(constant.value[np.isfinite(constant.value)])
+    scaled = np.ldexp(fraction, round(-math.log2(constant.arithmetic.u)) // 2)
+    return bool(np.any(scaled != np.rint(scaled)))
 
 
 def _spread(error: Array | None, like: Array) -> Array | None:

@@ -64,17 +64,21 @@ def _gather(shape: Sequence[int], count: int, axis: int, dtype: str = "int64") -
     return describe(tensor(shape), _indices([count], shape[axis], dtype=dtype), axis=axis)
 
 
+def _gathers(dtype: str) -> Any:
+    return st.builds(
+        lambda shape, count, axis: _gather(shape, count, axis % len(shape)),
+        st.lists(st.integers(1, 7), min_size=1, max_size=3),
+        st.integers(1, 12),
+        st.integers(0, 2),
+    )
+
+
 movement(
     "gather",
     lambda paddle, t, a: paddle.gather(t[0], t[1], axis=a["axis"]),
     lambda x, a: [np.take(x[0], x[1], axis=a["axis"])],
     dtypes=("float32", "int64"),
-    examples=lambda dtype: st.builds(
-        lambda shape, count, axis: _gather(shape, count, axis % len(shape)),
-        st.lists(st.integers(1, 7), min_size=1, max_size=3),
-        st.integers(1, 12),
-        st.integers(0, 2),
-    ),
+    examples=_gathers,
     corners=lambda dtype: [
         _gather((5, 3), 4, 0),
         _gather((4, 6), 9, 1),
@@ -89,12 +93,7 @@ movement(
     lambda paddle, t, a: paddle.index_select(t[0], t[1], axis=a["axis"]),
     lambda x, a: [np.take(x[0], x[1], axis=a["axis"])],
     dtypes=("float32", "int64"),
-    examples=lambda dtype: st.builds(
-        lambda shape, count, axis: _gather(shape, count, axis % len(shape)),
-        st.lists(st.integers(1, 7), min_size=1, max_size=3),
-        st.integers(1, 12),
-        st.integers(0, 2),
-    ),
+    examples=_gathers,
     corners=lambda dtype: [_gather((5, 3), 4, 0), _gather((4, 6), 9, 1)],
     aliases=("paddle.index_select",),
 )

@@ -420,11 +420,14 @@ register(
 
 
 def _grid_integers(x: list[Operand], a: Attributes) -> list[Operand]:
-    """round(x / scale * 127), and the scale: within half a step and what rounding x / scale may move it."""
+    """round(x / scale * 127), and the scale: within half a step and what rounding x / scale may move it.
+
+    A channel of zeros stays zero: Paddle divides by scale + 1e-6 where scale is 1e-30 or less.
+    """
     size, axis = np.abs(x[0].value), a["axis"]
     others = tuple(i for i in range(size.ndim) if i != axis)
     scale = size.max(axis=others if axis >= 0 else None, keepdims=True)
-    exact = x[0].value / scale * 127
+    exact = x[0].value / np.where(scale == 0, 1, scale) * 127
     half = 0.5 + 4 * x[0].arithmetic.u * np.abs(exact) + x[0].arithmetic.u_out * np.abs(exact)
     return [Tracked(exact, x[0].arithmetic, half), Tracked(scale.reshape(-1), x[0].arithmetic)]
 

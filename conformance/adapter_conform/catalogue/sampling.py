@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -392,11 +393,16 @@ register(
 )
 
 
+@cache
+def _lane(paddle: Any, device: str) -> Any:
+    """A second stream of the process: Paddle keeps a pool of memory for each stream that it has ever seen."""
+    return paddle.device.Stream(device)
+
+
 def _independent(paddle: Any, t: Sequence[Any], a: Attributes) -> list[Any]:
     """In how many places two calls in a row, and two devices' streams, both lie below the middle."""
     first, second = (paddle.uniform([COUNT], "float32", min=0.0, max=1.0) < 0.5 for _ in range(2))
-    lane = paddle.device.Stream(str(t[0].place)[6:-1])
-    with paddle.device.stream_guard(lane):
+    with paddle.device.stream_guard(_lane(paddle, str(t[0].place)[6:-1])):
         third = paddle.uniform([COUNT], "float32", min=0.0, max=1.0) < 0.5
     paddle.device.synchronize()
     both = [paddle.logical_and(left, right) for left, right in ((first, second), (first, third))]

@@ -43,12 +43,16 @@ class _Graft:
             self.imports.add(f"import {value.__name__} as {name}" if value.__name__ != name else f"import {name}")
         elif isinstance(value, types.FunctionType):
             self.pieces[name] = self._function(name, value)
+        elif isinstance(cached := getattr(value, "__wrapped__", None), types.FunctionType):
+            self.pieces[name] = self._function(name, cached)  # without its cache the result is the same
         else:
             self.pieces[name] = f"{name} = {_literal(name, value)}"
 
     def _function(self, name: str, function: types.FunctionType) -> str:
         node = _node_of(function)
         _strip_annotations(node)
+        if isinstance(node, ast.FunctionDef):
+            node.name, node.decorator_list = name, []
         for number, value in enumerate(reversed(function.__defaults__ or ()), 1):
             node.args.defaults[-number] = self._default(value)
         for key, value in (function.__kwdefaults__ or {}).items():
@@ -58,7 +62,6 @@ class _Graft:
             self.add(used, value)
         if isinstance(node, ast.Lambda):
             return f"{name} = {ast.unparse(node)}"
-        node.name, node.decorator_list = name, []
         return ast.unparse(node)
 
     def _default(self, value: Any) -> ast.expr:
