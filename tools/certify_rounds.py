@@ -2,11 +2,12 @@
 
     python tools/certify_rounds.py --plugin refchip --seeds 5 --torch-python /opt/torch/bin/python --out rounds
 
-At the scale "sample" it records a reference pack for every seed, certifies level I's training with it, and certifies
-pretraining with each fault of tests/faults/training_faults.py planted, against the pack that comes with the release. All of it is
-done by `adapter-conform`, as a user does it. What is done already is not done again: after an interruption the same
-command goes on. The tables that it prints are also in tables.md of the folder. Exit code: 0 when every seed is
-conformant, every healthy run passes and every fault is found; 1 otherwise; 2 where a step could not be done.
+At the scale "sample" it records a reference pack for every seed, certifies the training of level I with it, and
+certifies pretraining with each fault of tests/faults/training_faults.py planted, against the pack that comes with the
+release. All of it is done by `adapter-conform`, as a user does it. What is done already is not done again: after an
+interruption the same command goes on. The tables that it prints are also in tables.md of the folder. Exit code: 0 when
+every seed is conformant, every healthy run passes and every fault is found; 1 otherwise; 2 where a step could not be
+done.
 """
 
 from __future__ import annotations
