@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -150,4 +151,5 @@ def test_what_is_recorded_here_is_what_was_committed(tmp_path: Path, archive: Pa
         assert row.note == "", "other data or weights"
         # Machines differ in their order of summation, as the repetitions of the committed pack do.
         assert row.error < (1e-6 if row.precision == "float32" else 1e-3)
-        assert row.same_answers > 0.95
+        # What SFT starts from answers nothing.
+        assert math.isnan(row.same_answers) if row.recipe.endswith("/base") else row.same_answers > 0.95
