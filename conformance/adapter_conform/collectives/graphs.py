@@ -40,6 +40,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
 
 DTYPES: dict[str, tuple[str, ...]] = {
     "graph_c_allreduce_sum": ("float32", "float16", "float64", "int32", "int64"),  # those of the wheel's kernel
+    "graph_broadcast": ("float32", "float16", "float64", "int32", "int64", "int8", "uint8", "bool"),
     "graph_all_to_all": ("float32", "float16", "bfloat16", "float64", "int32", "int64"),
 }
 """Where Paddle does not take all dtypes of its collectives."""
