@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -137,6 +138,8 @@ def test_the_packs_that_come_with_the_release_are_sound_and_small() -> None:
 def test_what_is_recorded_here_is_what_was_committed(tmp_path: Path, archive: Path) -> None:
     assert TORCH is not None
     out = tmp_path / "pack"
+    listed = recorder(TORCH, archive, "--device", "cpu", "--scale", "sample", "--list")  # as the documentation has it
+    assert (listed.returncode, listed.stdout.splitlines()[0].split()[0]) == (0, "llama1-13b/pretrain")
     common = ("--device", "cpu", "--scale", "sample", "--variants", "base", "--out", str(out), "--recipe")
     done = recorder(TORCH, archive, *common, "llama1-13b/prefix")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -148,4 +151,5 @@ def test_what_is_recorded_here_is_what_was_committed(tmp_path: Path, archive: Pa
         assert row.note == "", "other data or weights"
         # Machines differ in their order of summation, as the repetitions of the committed pack do.
         assert row.error < (1e-6 if row.precision == "float32" else 1e-3)
-        assert row.same_answers > 0.95
+        # What SFT starts from answers nothing.
+        assert math.isnan(row.same_answers) if row.recipe.endswith("/base") else row.same_answers > 0.95

@@ -10,7 +10,8 @@ from _simulation import rounding
 from adapter_conform.certification.acceptance.bias import _CRITICAL, FALSE_ALARM, lean_score, persistence
 from adapter_conform.certification.acceptance.equivalence import ALPHA, equivalence, least_items
 from adapter_conform.certification.acceptance.windows import window_errors, window_means
-from hypothesis import given
+from adapter_conform.certification.recipes import SCALES
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 MARGIN = 0.01
@@ -65,6 +66,16 @@ def test_power_is_what_it_says() -> None:
     assert accepted(4 / 1024, 4 / 1024, 1024) == pytest.approx(found.power, abs=0.05)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_recipes_have_items_for_a_power_of_ninety_per_cent(scale: str) -> None:
+    """Where one item differs between two correct devices."""
+    for items in (SCALES[scale].evaluation.items, SCALES[scale].next_tokens):
+        found = equivalence(np.eye(1, items)[0], MARGIN)
+        assert found.accepted
+        assert found.power >= 0.9
+        assert found.needed <= items
+
+
 def test_fewest_items() -> None:
     assert least_items(MARGIN) == 299
     assert not equivalence(np.zeros(298), MARGIN).accepted
@@ -74,6 +85,7 @@ def test_fewest_items() -> None:
 differences = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=40).map(np.array)
 
 
+@settings(deadline=None)
 @given(differences)
 def test_the_interval_holds_the_mean_and_mirrors(values: np.ndarray) -> None:
     one, other = equivalence(values, MARGIN), equivalence(-values, MARGIN)
@@ -82,6 +94,7 @@ def test_the_interval_holds_the_mean_and_mirrors(values: np.ndarray) -> None:
     assert not (one.accepted and one.rejected)
 
 
+@settings(deadline=None)
 @given(differences, st.integers(2, 20))
 def test_more_of_the_same_items_never_widen_the_interval(values: np.ndarray, times: int) -> None:
     one, many = equivalence(values, MARGIN), equivalence(np.tile(values, times), MARGIN)
@@ -89,6 +102,7 @@ def test_more_of_the_same_items_never_widen_the_interval(values: np.ndarray, tim
     assert many.low >= one.low - 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.integers(0, 29))
 def test_a_worse_item_never_raises_the_lower_end(values: list[float], place: int) -> None:
     worse = [-1.0 if index == place % len(values) else value for index, value in enumerate(values)]
@@ -141,6 +155,7 @@ def test_early_loss_lets_rounding_pass_and_finds_faults() -> None:
     assert not any(early(10 * seed, -2e-5) for seed in range(100))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.5, 2), min_size=40, max_size=60), st.floats(1e-9, 1e-3))
 def test_a_device_equal_to_the_reference_has_no_error(losses: list[float], floor: float) -> None:
     errors = window_errors(losses, losses, [losses], 20, floor)
@@ -148,6 +163,7 @@ def test_a_device_equal_to_the_reference_has_no_error(losses: list[float], floor
     assert errors.worst(relative=False)[1] == 0.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 59))
 def test_one_loss_that_is_no_number_is_never_inside(step: int) -> None:
     losses = [1.0 + 0.01 * index for index in range(60)]

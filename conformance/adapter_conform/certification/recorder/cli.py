@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), required=True, help="a pack of a CPU never stands for a GPU"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="PACK", help="folder, created if missing")
+    parser.add_argument("--out", type=Path, metavar="PACK", help="folder, created if missing")
     parser.add_argument("--level", choices=("I", "II", "III"), default="III", help="recipes up to this one [III]")
     parser.add_argument("--task", default="", metavar="NAMES", help="only these, joined by commas")
     parser.add_argument("--recipe", action="append", default=[], metavar="ID", help="only this one; may be repeated")
@@ -88,6 +88,8 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if missing:
         parser.error(f"{sys.executable} has no {', '.join(missing)}: the recorder needs {', '.join(_NEEDED)}")
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
+    if options.out is None and not options.list:
+        parser.error("say where to record: --out PACK")
     recipes = _chosen(parser, options)
     precisions = _names(parser, "--precisions", options.precisions, ("float32", "bfloat16"))
     variants = _names(parser, "--variants", options.variants or ",".join(variants_of(options.device)), tuple(VARIANTS))
