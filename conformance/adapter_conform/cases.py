@@ -27,6 +27,8 @@ class Case:
     """Seconds; ``None`` takes the run's ``--case-timeout``."""
     not_run: str | None = None
     """Set when the planner already knows that the case cannot be run, and why."""
+    large: bool = False
+    """Takes so much memory that no other large case runs beside it."""
 
 
 @dataclass(frozen=True)

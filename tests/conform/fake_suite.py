@@ -125,6 +125,7 @@ class FakeSuite:
             payload={"kind": kind, "seed": seed},
             timeout=0.5 if kind.startswith("hang") else None,
             not_run="torch is not installed" if kind == "planned-out" else None,
+            large=kind == "large",
         )
 
     def run(self, case: Case, session: FakeSession) -> Outcome:
@@ -164,6 +165,14 @@ class FakeSuite:
     def _slow(self, case: Case, session: FakeSession) -> Outcome:
         time.sleep(0.3)
         return self._pass(case, session)
+
+    def _large(self, case: Case, session: FakeSession) -> Outcome:
+        """Says when it was at work, by the clock that all processes share."""
+        begun = time.monotonic()
+        time.sleep(0.2)
+        outcome = self._pass(case, session)
+        outcome.details["at_work"] = [begun, time.monotonic()]
+        return outcome
 
     def _fail(self, case: Case, session: FakeSession) -> Outcome:
         figures = [

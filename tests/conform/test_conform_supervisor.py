@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,15 @@ def test_worker_environment_turns_cpu_fallback_off_whatever_the_user_has_set(mon
     assert env["FLAGS_enable_api_kernel_fallback"] == "0"
     assert env["GLOG_minloglevel"] == "0"
     assert int(env["OMP_NUM_THREADS"]) >= 1
+
+
+@pytest.mark.parametrize("plan", ["large:4,slow:6", "slow:2,large:4", "large:2"])
+def test_of_large_cases_one_runs_at_a_time(conform: Conform, plan: str) -> None:
+    done = conform(plan, "--jobs", "3")
+    assert done.code == 0, done.stdout + done.stderr
+    assert set(done.states.values()) == {"passed"}
+    spans = sorted(record["details"]["at_work"] for record in done.records if "large" in record["id"])
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+    small = {record["details"]["pid"] for record in done.records if "slow" in record["id"]}
+    if plan.startswith("large:4"):
+        assert len(small) > 1, "the small ones went on beside it"

@@ -28,6 +28,10 @@ __all__ = ["SUITE", "ReplaySuite"]
 LARGE, LARGE_TIMEOUT = 1 << 20, 600.0
 """Elements from which a line has a time limit of its own, in seconds: on a busy machine large oracles take long."""
 
+HEAVY = 16 << 20
+"""Elements from which a line is a large case: judging takes up to 80 bytes for each, and two of 64 Mi are too many for
+8 GiB."""
+
 
 class ReplaySuite:
     name = "replay"
@@ -92,6 +96,7 @@ class ReplaySuite:
             dtype=line.dtype,
             payload={"text": call.text, "line": call.line},
             timeout=LARGE_TIMEOUT if line.elements > LARGE else None,
+            large=line.elements > HEAVY,
         )
 
     def _unjudged(self, call: Call, reason: str) -> Case:

@@ -124,6 +124,7 @@ class Supervisor:
             for key, _ in self._selector.select(_TICK_SECONDS):
                 self._listen(key.data)
             self._check_clocks()
+            self._employ()
             self._progress()
 
     def _stop(self, reason: str) -> None:
@@ -232,9 +233,26 @@ class Supervisor:
         if not self._waiting:
             self._send_home(worker)
             return
-        planned = self._waiting.popleft()
+        index = self._next_index()
+        if index is None:
+            return  # idle until the large case beside it has ended, see _employ()
+        planned = self._waiting[index]
+        del self._waiting[index]
         timeout = planned.case.timeout if planned.case.timeout is not None else self._case_timeout
         worker.assign(planned, timeout)
+
+    def _next_index(self) -> int | None:
+        """Of the first waiting case that may run now; None while only large ones wait and one is running."""
+        assignments = [worker.assignment for worker in self._workers]
+        if not any(item is not None and item.planned.case.large for item in assignments):
+            return 0
+        return next((index for index, planned in enumerate(self._waiting) if not planned.case.large), None)
+
+    def _employ(self) -> None:
+        """Gives work to those that had to wait for a large case."""
+        for worker in list(self._workers):
+            if worker.ready and worker.assignment is None and worker.probe_deadline is None:
+                self._give_work(worker)
 
     def _send_home(self, worker: WorkerProcess) -> None:
         """Lets an idle worker leave in order. A death now belongs to no case, but it is not forgotten."""
