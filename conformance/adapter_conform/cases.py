@@ -28,7 +28,7 @@ class Case:
     not_run: str | None = None
     """Set when the planner already knows that the case cannot be run, and why."""
     large: bool = False
-    """Takes so much memory that no other large case runs beside it."""
+    """Takes so much memory that only as many of them run side by side as it has room for."""
 
 
 @dataclass(frozen=True)

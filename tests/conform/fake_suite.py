@@ -21,6 +21,7 @@ from typing import Any
 from adapter_conform.cases import Case, GateFigure, Outcome
 from adapter_conform.states import State
 from adapter_conform.suites.base import PlanRequest
+from adapter_conform.supervisor import health
 
 __all__ = ["SUITE"]
 
@@ -97,6 +98,8 @@ class FakeSuite:
 
     def plan(self, request: PlanRequest) -> Sequence[Case]:
         cases = []
+        if "large" in dict(_words(request.plugin.name)):
+            health._memory = lambda: 8 << 30  # the supervisor plans, and is to find a small machine
         for kind, number in [*_words(request.plugin.name), *_words(os.environ.get("FAKE_MORE", "start-as-ever"))]:
             if kind.startswith(("waive", "start-", "table-", "excludes")):
                 continue

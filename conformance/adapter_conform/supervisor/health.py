@@ -11,11 +11,13 @@ from pathlib import Path
 from adapter_conform.cases import Outcome
 from adapter_conform.states import State
 
-__all__ = ["Footprint", "Limits", "oom_kills", "ran_out_of_memory"]
+__all__ = ["Footprint", "Limits", "large_at_once", "oom_kills", "ran_out_of_memory"]
 
 _LEAST_GROWTH_BYTES = 512 << 20
 _SHARE_OF_MEMORY = 4
 _MOST_HANDLES = 256
+_LARGE_BYTES = 6 << 30
+"""A process with a large case, and what its neighbours and the supervisor take: 4.9 GB is the most seen of one."""
 _MEMORY_ERRORS = ("MemoryError", "ResourceExhausted", "Out of memory")
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -82,6 +84,11 @@ def oom_kills() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill ")), 0)
+
+
+def large_at_once() -> int:
+    """How many large cases (:attr:`adapter_conform.cases.Case.large`) the memory here has room for, at least one."""
+    return max(1, _memory() // _LARGE_BYTES)
 
 
 def _memory() -> int:

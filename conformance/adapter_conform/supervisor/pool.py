@@ -14,7 +14,7 @@ from typing import Protocol
 from adapter_conform.cases import Outcome
 from adapter_conform.plan import PlannedCase
 from adapter_conform.states import BAD, State
-from adapter_conform.supervisor.health import Footprint, Limits, oom_kills, ran_out_of_memory
+from adapter_conform.supervisor.health import Footprint, Limits, large_at_once, oom_kills, ran_out_of_memory
 from adapter_conform.supervisor.preload import PRELOAD_VARIABLE, named_preload
 from adapter_conform.supervisor.process import Assignment, WorkerProcess, worker_environment
 from adapter_conform.supervisor.protocol import Message, outcome_from_json
@@ -85,6 +85,7 @@ class Supervisor:
         self._limits = Limits.of_machine(jobs)
         self._cases = cases
         self._waiting: deque[PlannedCase] = deque()
+        self._large_at_once = large_at_once()
         self._workers: list[WorkerProcess] = []
         self._selector = selectors.DefaultSelector()
         self._next_number = first_worker
@@ -242,9 +243,9 @@ class Supervisor:
         worker.assign(planned, timeout)
 
     def _next_index(self) -> int | None:
-        """Of the first waiting case that may run now; None while only large ones wait and one is running."""
+        """Of the first waiting case that may run now; None while only large ones wait and memory has room for none."""
         assignments = [worker.assignment for worker in self._workers]
-        if not any(item is not None and item.planned.case.large for item in assignments):
+        if sum(item is not None and item.planned.case.large for item in assignments) < self._large_at_once:
             return 0
         return next((index for index, planned in enumerate(self._waiting) if not planned.case.large), None)
 
