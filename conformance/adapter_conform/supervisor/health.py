@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -93,8 +93,19 @@ def large_at_once() -> int:
 
 def _memory() -> int:
     """Bytes of memory that this process may use: the machine's, or less where its control group says so."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in _CGROUP_LIMITS:
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in (*_CGROUP_LIMITS, *_own_limits()):
         if path.is_file() and (text := path.read_text().strip()).isdigit():
-            return min(whole, int(text))
-    return whole
+            found.append(int(text))
+    return min(found)
+
+
+def _own_limits() -> Iterator[Path]:
+    """Where this process's own control group, below the root that is mounted, has its limit: version 2 or 1."""
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            yield Path(f"/sys/fs/cgroup{group}/memory.max")
+        elif "memory" in controllers.split(","):
+            yield Path(f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes")
