@@ -117,6 +117,17 @@ def test_time_is_arithmetic_over_rate() -> None:
     assert planned.seconds == pytest.approx(planned.flops / (8 * 312e12 * 0.5), rel=1e-9)
 
 
+def test_a_checkpoint_of_adapters_holds_the_adapters_alone() -> None:
+    """The model that they adapt is read once, in bfloat16."""
+    (lora,) = (one for one in recipes_of("I", ("lora",), "full") if one.model == "LLaMA1-13B")
+    workload = LanguageWorkload(lora)
+    found = cost(workload, single(), 312, 0.5)
+    assert workload.training.trained is not None
+    assert found.checkpoint_bytes == 14 * workload.training.trained < 0.01 * 14 * workload.model.total
+    assert found.start_bytes == 2 * workload.model.total
+    assert cost(LanguageWorkload(LLAMA), single(), 312, 0.5).start_bytes == 0
+
+
 def test_nothing_fits_and_what_would() -> None:
     with pytest.raises(UsageProblem, match=r"no strategy fits 2 cards of 32 GiB.*\nIt fits on \d+ cards"):
         plan_recipe(LLAMA, Cluster(2, 32, 100, 0.4))

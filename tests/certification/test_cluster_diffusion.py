@@ -134,6 +134,7 @@ def test_time_and_disk_are_arithmetic() -> None:
     assert found.seconds == pytest.approx(32_000 * SFT.flops_per_row / (8 * 312e12 * 0.5))
     assert found.checkpoint_bytes == 14 * SFT.trained
     assert found.data_bytes == 32_000 * (3 * 512 * 512 + 4 * 77)
+    assert found.start_bytes == 2 * (SFT.trained + SFT.frozen)
 
 
 def test_the_scripts_start_the_program_with_its_arguments(tmp_path: Path) -> None:

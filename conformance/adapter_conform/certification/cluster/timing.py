@@ -34,10 +34,12 @@ class Cost:
     checkpoint_bytes: float
     """Of one: bfloat16 weights, float32 master weights and moments."""
     data_bytes: float
+    start_bytes: float
+    """Of the weights that training starts from, in bfloat16."""
 
     @property
     def disk_bytes(self) -> float:
-        return CHECKPOINTS * self.checkpoint_bytes + self.data_bytes
+        return CHECKPOINTS * self.checkpoint_bytes + self.data_bytes + self.start_bytes
 
 
 def efficiency(strategy: Strategy, rows: int) -> float:
@@ -57,7 +59,8 @@ def cost(workload: Workload, strategy: Strategy, peak_tflops: float, mfu: float)
     flops = schedule.steps * workload.flops_per_step
     rate = strategy.cards * peak_tflops * 1e12 * mfu * efficiency(strategy, schedule.rows)
     data = schedule.steps * workload.bytes_per_step
-    return Cost(schedule.steps * schedule.tokens_per_step, flops, flops / rate, 14.0 * workload.saved, data)
+    tokens = schedule.steps * schedule.tokens_per_step
+    return Cost(tokens, flops, flops / rate, 14.0 * workload.saved, data, 2.0 * workload.starts)
 
 
 def _doublings(degree: int) -> int:

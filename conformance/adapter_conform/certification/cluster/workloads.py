@@ -29,7 +29,9 @@ class Workload(Protocol):
     bytes_per_step: float
     """Of data."""
     saved: int
-    """Parameters in a checkpoint."""
+    """Parameters in a checkpoint: those that are trained."""
+    starts: int
+    """Parameters read at the start."""
     divides: str
     """What the number of cards has to divide, in words."""
 
@@ -53,7 +55,8 @@ class LanguageWorkload:
         tokens = self.schedule.tokens_per_step
         self.flops_per_step = tokens * self.model.flops_per_token(self.schedule.length)
         self.bytes_per_step = float(_BYTES_A_TOKEN * tokens)
-        self.saved = self.model.total
+        self.saved = self.model.total if self.training.trained is None else self.training.trained
+        self.starts = self.model.total if recipe.starts_from else 0
 
     def strategies(self, cards: int) -> Iterator[Strategy]:
         return strategies(self.model, cards, self.schedule.rows, self.schedule.length)
@@ -90,6 +93,7 @@ class DiffusionWorkload:
         self.flops_per_step = rows * self.model.flops_per_row
         self.bytes_per_step = rows * (3.0 * self.model.side**2 + _BYTES_A_TOKEN * self.model.words)
         self.saved = self.model.trained
+        self.starts = self.model.frozen + (self.model.trained if recipe.starts_from else 0)
 
     def strategies(self, cards: int) -> Iterator[Strategy]:
         """Plain data parallelism, and every stage of sharding."""
