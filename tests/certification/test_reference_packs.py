@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import pickle
 import shutil
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from _inference import logits
 from _packs import DEVICE, PRETRAIN, RECIPES, VERSIONS, manifest, measurement, write_pack
 from adapter_conform.certification.digests import weights_digest
-from adapter_conform.certification.packs import PackError, builtin, read_pack
+from adapter_conform.certification.packs import PackError, builtin, read_pack, runs
 from adapter_conform.certification.packs.manifest import OPERATORS_FILE, Entry
 from adapter_conform.certification.packs.merging import merge_packs
 from adapter_conform.certification.packs.summary import compared, described, error_of_means
@@ -30,7 +32,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 WEIGHTS = "weights/gpt-3-175b.initial.safetensors"
-BASE = "measurements/gpt-3-175b.pretrain.float32.base.json"
+BASE = "measurements/gpt-3-175b.pretrain.float32.base.json.gz"
 GPU = {"kind": "cuda", "name": "NVIDIA X", "driver": "1", "compute_capability": "9.0", "memory_bytes": 1}
 
 
@@ -51,6 +53,14 @@ def replaced(pack: Path, relative: str, content: bytes) -> None:
     (pack / relative).write_bytes(content)
     entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     edit(pack, lambda data: data["files"].update({relative: entry}))
+
+
+def base_of(pack: Path) -> str:
+    return gzip.decompress((pack / BASE).read_bytes()).decode()
+
+
+def base_replaced(pack: Path, text: str) -> None:
+    replaced(pack, BASE, gzip.compress(text.encode()))
 
 
 def refused(pack: Path, *words: str) -> None:
@@ -131,6 +141,32 @@ def test_a_truncated_file_is_found(pack: Path) -> None:
     path = pack / WEIGHTS
     path.write_bytes(path.read_bytes()[:-1])
     refused(pack, WEIGHTS, "bytes")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda data: data[:-1], "cut off"),
+        (lambda data: data + data, "followed by something else"),
+        (gzip.decompress, "not compressed by gzip"),
+        (lambda _: gzip.compress(b" " * 2048), "larger than any run"),
+    ],
+)
+def test_a_run_that_cannot_be_unfolded_is_refused(
+    pack: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[bytes], bytes], why: str
+) -> None:
+    monkeypatch.setattr(runs, "_LARGEST", 1024 if "larger" in why else runs._LARGEST)
+    replaced(pack, BASE, spoil((pack / BASE).read_bytes()))
+    refused(pack, BASE, why)
+
+
+def test_a_run_in_plain_json_is_read_too(pack: Path) -> None:
+    """As packs had them once."""
+    before = read_pack(pack)
+    replaced(pack, BASE.removesuffix(".gz"), gzip.decompress((pack / BASE).read_bytes()))
+    (pack / BASE).unlink()
+    edit(pack, lambda data: data["files"].pop(BASE))
+    assert read_pack(pack).measurements == before.measurements
 
 
 def test_a_missing_file_is_found(pack: Path) -> None:
@@ -238,14 +274,14 @@ def test_weights_of_another_training_are_refused(pack: Path) -> None:
 def test_a_recipe_of_another_edition_is_refused(pack: Path) -> None:
     other = replace(PRETRAIN, schedule=replace(PRETRAIN.schedule, learning_rate=1e-4))
     weights = weights_digest(read_pack(pack).weights(PRETRAIN.id))
-    replaced(pack, BASE, measurement(other, "base", weights).to_json().encode())
+    base_replaced(pack, measurement(other, "base", weights).to_json())
     refused(pack, PRETRAIN.id, "another one", "record the pack again")
     assert read_pack(pack, check_recipes=False).measurements
 
 
 def test_an_unknown_recipe_is_refused(pack: Path) -> None:
-    data = json.loads((pack / BASE).read_text())
-    replaced(pack, BASE, json.dumps({**data, "recipe": "gpt-9/pretrain"}).encode())
+    data = json.loads(base_of(pack))
+    base_replaced(pack, json.dumps({**data, "recipe": "gpt-9/pretrain"}))
     refused(pack, "gpt-9/pretrain is unknown")
 
 
@@ -264,20 +300,19 @@ def test_an_unknown_recipe_is_refused(pack: Path) -> None:
     ],
 )
 def test_the_schema_of_measurements(pack: Path, change: dict, word: str) -> None:
-    data = json.loads((pack / BASE).read_text())
-    replaced(pack, BASE, json.dumps({**data, **change}).encode())
+    data = json.loads(base_of(pack))
+    base_replaced(pack, json.dumps({**data, **change}))
     refused(pack, word)
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe", b"[" * 100_000, b'{"losses": NaN}'])
 def test_what_is_no_measurement(pack: Path, content: bytes) -> None:
-    replaced(pack, BASE, content)
+    replaced(pack, BASE, gzip.compress(content))
     refused(pack, "base.json")
 
 
 def test_infinite_figures_are_refused(pack: Path) -> None:
-    text = (pack / BASE).read_text()
-    replaced(pack, BASE, text.replace("5.0,", "Infinity,", 1).encode())
+    base_replaced(pack, base_of(pack).replace("5.0,", "Infinity,", 1))
     refused(pack, "no finite number")
 
 

@@ -23,6 +23,7 @@ from adapter_conform.certification.acceptance import (
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs import Pack, read_pack
 from adapter_conform.certification.packs.manifest import FILE as PACK_FILE
+from adapter_conform.certification.packs.runs import run_files, run_of
 from adapter_conform.certification.recipes import recipes_of
 from adapter_conform.certification.standard import load_standard
 from adapter_conform.errors import UsageProblem
@@ -162,7 +163,7 @@ def conclude(root: Path) -> LevelVerdict:
 
 def read_measurements(folder: Path) -> list[Measurement]:
     """Those of the device, or of the reference; a crashed case left none."""
-    return [Measurement.from_json(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [run_of(path.read_bytes(), path.name) for path in run_files(folder)]
 
 
 def read_extras(files: CertificateFiles) -> Extras:
@@ -197,7 +198,7 @@ def _write_reference(files: CertificateFiles, pack: Pack) -> None:
     files.reference_manifest.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(pack.folder / PACK_FILE, files.reference_manifest)
     files.reference_runs.mkdir(parents=True, exist_ok=True)
-    for source in sorted((pack.folder / "measurements").glob("*.json")):
+    for source in run_files(pack.folder / "measurements"):
         shutil.copyfile(source, files.reference_runs / source.name)
 
 

@@ -21,7 +21,7 @@ Examples:
   adapter-conform reference merge llama qwen gpt --out whole     # packs that were recorded a model at a time
 
 \b
-A pack is a folder: pack.json, which holds the sha256 and size of every other file, measurements/*.json and
+A pack is a folder: pack.json, which holds the sha256 and size of every other file, measurements/*.json.gz and
 weights/*.safetensors. Exit codes: 0 sound (diff: the same), 1 differences, 2 refused: corrupt, foreign, or no pack.
 """
 

@@ -20,7 +20,7 @@ from adapter_conform.certification.bundle.findings import Finding
 from adapter_conform.certification.bundle.keys import read_public
 from adapter_conform.certification.bundle.statement import tool_version
 from adapter_conform.certification.certifying import CertificateFiles, read_measurements
-from adapter_conform.certification.measurement import Measurement
+from adapter_conform.certification.packs.runs import run_files, run_of
 from adapter_conform.certification.recipes import recipes_of
 from adapter_conform.errors import ConformError, UsageProblem
 from adapter_conform.manifest import read_manifest
@@ -64,10 +64,7 @@ def _records(root: Path) -> Iterator[Finding]:
     files, manifest = CertificateFiles(root), read_manifest(root / "plan.json")
     settings = manifest.settings
     recipes = recipes_of(settings["level"], (), settings["scale"], manifest.seed)
-    device = {
-        path.name: Measurement.from_json(path.read_text(encoding="utf-8"))
-        for path in sorted(files.measurements.glob("*.json"))
-    }
+    device = {path.name: run_of(path.read_bytes(), path.name) for path in run_files(files.measurements)}
     evidence = Evidence(
         {recipe.id: recipe for recipe in recipes}, device, read_measurements(files.reference_runs), manifest.rules()
     )

@@ -20,7 +20,7 @@ OPERATORS_FILE = "operators/operators.json"
 
 _LARGEST = 16 << 20
 """Bytes of the manifest itself."""
-_PATH = re.compile(r"(measurements|weights|operators)/[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.(json|safetensors)")
+_PATH = re.compile(r"(measurements|weights|operators)/[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.(json|json\.gz|safetensors)")
 """Everything a pack may hold; no part can be "..", absolute, or a device of some system."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -92,7 +92,7 @@ def _of(data: Mapping[str, Any]) -> PackManifest:
 
 def _entry(path: str, entry: Mapping[str, Any]) -> Entry:
     if not _PATH.fullmatch(path) or ".." in path:
-        raise ValueError(f"file {path!r}: a pack holds measurements/*.json, weights/*.safetensors, operators/*.json")
+        raise ValueError(f"file {path!r}: a pack holds measurements/*.json.gz, weights/*.safetensors, operators/*.json")
     sha256, size = entry["sha256"], entry["bytes"]
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise ValueError(f"file {path}: {sha256!r} is no sha256")

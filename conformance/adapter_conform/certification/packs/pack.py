@@ -13,6 +13,7 @@ from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.content import content, content_faults
 from adapter_conform.certification.packs.errors import PackError
 from adapter_conform.certification.packs.manifest import FILE, PackManifest, final_path, read_manifest
+from adapter_conform.certification.packs.runs import run_of
 from adapter_conform.certification.packs.schema import measurement_faults
 from adapter_conform.certification.packs.weightfile import unpacked
 from adapter_conform.certification.recipes import Recipe, all_recipes, initial_weights
@@ -143,7 +144,7 @@ def _refuse(folder: Path, faults: list[str]) -> None:
 
 def _measurement(folder: Path, manifest: PackManifest, relative: str) -> Measurement:
     try:
-        measurement = Measurement.from_json(content(folder, manifest, relative).decode())
+        measurement = run_of(content(folder, manifest, relative), relative)
         faults = list(measurement_faults(measurement))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise PackError(f"{folder / relative}: {error}") from error

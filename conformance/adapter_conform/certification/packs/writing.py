@@ -11,6 +11,7 @@ from typing import Any
 from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.packs.content import content, content_faults
 from adapter_conform.certification.packs.manifest import FILE, Entry, PackManifest, final_path, read_manifest
+from adapter_conform.certification.packs.runs import COMPRESSED, compressed, run_of
 from adapter_conform.certification.packs.weightfile import packed, unpacked
 from adapter_conform.certification.recipes.starting import Weights
 
@@ -79,12 +80,12 @@ class PackWriter:
     def _measurements(self) -> Iterator[Measurement]:
         for relative in self._manifest.files:
             if relative.startswith("measurements/"):
-                yield Measurement.from_json(content(self.folder, self._manifest, relative).decode())
+                yield run_of(content(self.folder, self._manifest, relative), relative)
 
     def add(self, measurement: Measurement) -> None:
         recipe = measurement.recipe.replace("/", ".")
-        name = f"measurements/{recipe}.{measurement.precision}.{measurement.variant}.json"
-        self._write(name, measurement.to_json().encode())
+        name = f"measurements/{recipe}.{measurement.precision}.{measurement.variant}{COMPRESSED}"
+        self._write(name, compressed(measurement))
 
     def initial_weights(self, recipe_id: str, draw: Callable[[], Weights]) -> Weights:
         """The recorded ones, drawn and recorded where there are none yet. Recipes of one model share a file."""

@@ -24,7 +24,10 @@ TASKS = ("pretrain", "sft", "lora", "prefix", "dpo", "inference")
 @dataclass(frozen=True)
 class _Scale:
     schedules: Mapping[str, Schedule]
-    """By task."""
+    """By task. At rates twice (LoRA) or three times (DPO) those of ``proxy`` the last bit of a starting weight grows to
+    1e-3 and 5e-2 of the loss, and a reference that differs so from itself can judge nobody; here it stays at 1e-6."""
+    exceptions: Mapping[tuple[str, str], Schedule]
+    """Model, task -> another schedule than other models have."""
     evaluation: Evaluation
     """Items: where one of 640 differs, equivalence within one percentage point is shown with a power of 92%; for 90%
     there have to be 624. 320 leave 7% even where all are alike."""
@@ -40,6 +43,10 @@ class _Scale:
     sampled: Evaluation
     """Of diffusion."""
 
+    def schedule(self, model: str, task: str, pictures: bool) -> Schedule:
+        usual = self.pictures if pictures else self.schedules
+        return self.exceptions.get((model, task)) or usual[task]
+
 
 SCALES = {
     "proxy": _Scale(
@@ -47,10 +54,15 @@ SCALES = {
             "pretrain": Schedule(steps=1000, rows=8, length=32),
             "base": Schedule(steps=180, rows=32, length=18, warmup=50),
             "sft": Schedule(steps=300, rows=32, length=18, learning_rate=2e-4),
-            "lora": Schedule(steps=200, rows=16, length=18),
+            "lora": Schedule(steps=600, rows=16, length=18, learning_rate=5e-4),
             "prefix": Schedule(steps=200, rows=16, length=18, learning_rate=1e-2),
-            "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=1e-4),
+            "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=3e-5),
             "inference": Schedule(steps=1, rows=32, length=18),
+        },
+        # A mixture learns more slowly: with the schedules above it answers nothing right, with these 99%.
+        {
+            ("Qwen2-57B-A14B", "base"): Schedule(steps=360, rows=32, length=18, warmup=50),
+            ("Qwen2-57B-A14B", "sft"): Schedule(steps=300, rows=32, length=18, learning_rate=5e-4),
         },
         Evaluation(validation_batches=8, items=1000),
         next_tokens=2000,
@@ -72,6 +84,7 @@ SCALES = {
             "dpo": Schedule(steps=40, rows=4, length=27, learning_rate=1e-4, warmup=5),
             "inference": Schedule(steps=1, rows=32, length=18),
         },
+        {},
         Evaluation(validation_batches=2, items=640),
         next_tokens=640,
         every=20,
@@ -92,6 +105,7 @@ SCALES = {
             "dpo": Schedule(steps=1000, rows=64, length=2048, learning_rate=1e-6, warmup=30),
             "inference": Schedule(steps=2, rows=32, length=18),
         },
+        {},
         Evaluation(validation_batches=64, items=1319),
         next_tokens=2000,
         every=200,
@@ -172,7 +186,7 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
         task,
         asked.level,
         f"pictures-{task}" if pictures else _CORPORA[task],
-        (SCALES[scale].pictures if pictures else SCALES[scale].schedules)[task],
+        SCALES[scale].schedule(model, task, pictures),
         evaluation,
         starts_from=f"{model}/{begins}".lower() if begins else "",
         precisions=_precisions(task, asked.level),
