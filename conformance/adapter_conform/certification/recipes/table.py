@@ -59,8 +59,10 @@ SCALES = {
             "dpo": Schedule(steps=200, rows=8, length=27, learning_rate=3e-5),
             "inference": Schedule(steps=1, rows=32, length=18),
         },
-        # A mixture learns more slowly: with the schedules above it answers nothing right, with these 99%.
+        # Of those that learn more slowly: with the schedules above Qwen2 answers 92% right, so that rounding turns many
+        # answers, and the mixture none; with these 99%.
         {
+            ("Qwen2-14B", "base"): Schedule(steps=240, rows=32, length=18, warmup=50),
             ("Qwen2-57B-A14B", "base"): Schedule(steps=360, rows=32, length=18, warmup=50),
             ("Qwen2-57B-A14B", "sft"): Schedule(steps=300, rows=32, length=18, learning_rate=5e-4),
         },
