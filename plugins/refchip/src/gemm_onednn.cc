@@ -109,9 +109,11 @@ struct Cut {
 
   Cut(int64_t m, int64_t n, int64_t k) : columns(n >= m) {
     constexpr double kMultiplications = 1 << 22;  // worth waking another core
-    const int64_t side = columns ? n : m;
-    const auto work = static_cast<int64_t>(static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) /
-                                           kMultiplications);
+    const int64_t side = columns ? n : m, other = columns ? m : n;
+    // Two rows take as long as sixteen, since the other operand is packed for them all the same; for one it is not.
+    const int64_t counted = other == 1 ? 1 : std::max<int64_t>(other, 16);
+    const auto work = static_cast<int64_t>(static_cast<double>(side) * static_cast<double>(counted) *
+                                           static_cast<double>(k) / kMultiplications);
     const int64_t strips = std::clamp<int64_t>(work, 1, 8);
     strip = strips == 1 ? side : std::max<int64_t>(64, ((side + strips - 1) / strips + 63) / 64 * 64);
   }
