@@ -48,7 +48,8 @@ def main(
             if logits_alone:
                 for part in ("_answers", "_serve"):
                     spoiled.enter_context(mock.patch.object(measuring._Run, part))
-            measurement = measuring.measure_inference(session, recipe, precision, weights, weights_digest(weights))
+            digest = weights_digest(weights)
+            measurement = measuring.measure_inference(session, recipe, precision, weights, digest, pack.measurements)
         figures = judge_measurement(recipe, measurement, pack.measurements)
         if "eager" not in ways:  # whose passes are the steps of the measurement
             figures = [figure for figure in figures if figure.output != "steps missing"]
