@@ -48,8 +48,7 @@ def main(
             if logits_alone:
                 for part in ("_answers", "_serve"):
                     spoiled.enter_context(mock.patch.object(measuring._Run, part))
-            digest = weights_digest(weights)
-            measurement = measuring.measure_inference(session, recipe, precision, weights, digest, pack.measurements)
+            measurement = measuring.measure_inference(session, recipe, precision, weights, weights_digest(weights))
         figures = judge_measurement(recipe, measurement, pack.measurements)
         if "eager" not in ways:  # whose passes are the steps of the measurement
             figures = [figure for figure in figures if figure.output != "steps missing"]

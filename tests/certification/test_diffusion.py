@@ -43,7 +43,7 @@ NEW_GATES = {"network alone", "gradients", "sampling", "picture"}
 
 
 def test_level_two_trains_it_and_tunes_it_from_what_it_learned() -> None:
-    assert set(RECIPES) == {"sd/pretrain", "sd/sft"}
+    assert set(RECIPES) == {"sd/pretrain", "sd/sft", "sd/inference"}
     assert (PRETRAIN.level, PRETRAIN.starts_from, SFT.starts_from) == ("II", "", "sd/pretrain")
     assert not [recipe for recipe in all_recipes("sample") if recipe.id == "sd/base"]
     full = next(recipe for recipe in recipes_of("II", (), "full") if recipe.id == "sd/pretrain")

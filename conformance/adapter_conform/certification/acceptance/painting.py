@@ -41,6 +41,10 @@ _SAMPLER = 2.0**-15
 """Limit of guidance and sampling in float32 beside the same in float64. Fifty steps multiply the rounding of the first
 by 15, the root of the ratio of the shares of the picture at both ends."""
 
+_PRODUCT = 2.0**-7
+"""Limit of a quantized layer: two roundings to bfloat16, each at most 2^-8."""
+_LAYER = "layer "
+
 _NETWORKS = {
     "text_encoder": ("text_encoder.",),
     "unet": ("unet.",),
@@ -144,11 +148,24 @@ def painting_rules(comparison: Comparison) -> Iterator[GateFigure]:
     if given != guide.digest:
         yield inconclusive("same work", "what networks were given", f"the device went by {given!r}, not the reference")
         return
+    yield _layers(comparison)
     for way in _WAYS:
         for gate, name, exact in _JUDGED:
             yield from _judged(comparison, way, gate, name, exact)
         yield from _surroundings(comparison, way)
         yield _held_out(comparison, way)
+
+
+def _layers(comparison: Comparison) -> GateFigure:
+    """Each quantized layer by itself, against the product of integers and scales by definition."""
+    gate, output = "quantized layers", "relative error"
+    errors = {key: error for key, error in comparison.device.figures.items() if key.startswith(_LAYER)}
+    wanted = sum(calls.quantized for calls in _calls(comparison.recipe).values())
+    if len(errors) != wanted:
+        return inconclusive(gate, output, f"{len(errors)} layers were tried, the model has {wanted}")
+    worst = max(errors, key=lambda key: errors[key] if math.isfinite(errors[key]) else math.inf)
+    note = f"of {wanted}, each on drawn rows; largest in {worst.removeprefix(_LAYER)}"
+    return at_most(gate, output, errors[worst], _PRODUCT, note)
 
 
 def _judged(comparison: Comparison, way: str, gate: str, name: str, exact: str) -> Iterator[GateFigure]:

@@ -69,6 +69,7 @@ class _Run:
         """Every way in turn: what it gives, and the kernels that it called."""
         executed = self.measurement.executed
         executed["weight_bytes"] = self.prepared.weight_bytes
+        self.measurement.figures |= {f"layer {name}": error for name, error in self.prepared.layer_errors.items()}
         self._inspect()
         for way in WAYS:
             print(f"{self.recipe.id} {self.measurement.precision}: {way}")
