@@ -1,7 +1,7 @@
 """Runs inference of Stable Diffusion on refchip, healthy and with faults, and prints what acceptance says.
 
-``python painting_rounds.py PACK FAULT[:WAYS]...``; "healthy" is no fault, and with WAYS (``eager``) the model runs those
-ways alone; what is missing then is inconclusive. The last line is JSON: argument -> [state, gates that failed].
+``python painting_rounds.py PACK FAULT[:WAYS]...``; "healthy" is no fault, and with WAYS (``eager``) the model runs in
+those alone; what is missing then is inconclusive. The last line is JSON: argument -> [state, gates that failed].
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ def compared(
         return Comparison(recipe, device, base, repeats, None, limits)
     wide = [run for run in mine if run.precision == "float32"]
     exact = next((run for run in wide if run.variant == BASE), None)
-    return Comparison(
-        recipe, device, base, repeats, exact, limits, tuple(run for run in wide if run is not exact)
-    )
+    return Comparison(recipe, device, base, repeats, exact, limits, tuple(run for run in wide if run is not exact))
 
 
 def paired_items(comparison: Comparison) -> tuple[list[tuple[Item, Item]], str]:

@@ -137,7 +137,9 @@ def painting_rules(comparison: Comparison) -> Iterator[GateFigure]:
     """Everything that is held against the reference."""
     yield from weight_size(comparison)
     if comparison.exact is None:
-        yield inconclusive("reference", "float32", "the reference has no run in float32 that errors could be counted from")
+        yield inconclusive(
+            "reference", "float32", "the reference has no run in float32 that errors could be counted from"
+        )
         return
     try:
         guide = Guide.of(comparison.exact)
@@ -177,7 +179,9 @@ def _judged(comparison: Comparison, way: str, gate: str, name: str, exact: str) 
         yield inconclusive(gate, "relative error", f"the {'device' if device is None else 'reference'} recorded none")
         return
     if not device.shape == base.shape == wanted.shape or not np.isfinite(device).all():
-        words = f"shape {device.shape} on the device, {wanted.shape} on the reference" if np.isfinite(device).all() else ""
+        words = (
+            f"shape {device.shape} on the device, {wanted.shape} on the reference" if np.isfinite(device).all() else ""
+        )
         yield at_most(gate, "relative error", math.inf, 0.0, words or "not finite")
         return
     stepwise = name == "noise"
@@ -197,7 +201,8 @@ def _judged(comparison: Comparison, way: str, gate: str, name: str, exact: str) 
 def _errors(found: Floats, wanted: Floats, stepwise: bool) -> Floats:
     """The root of the mean square of the difference over that of what was wanted."""
     axes = tuple(range(1 if stepwise else 0, found.ndim))
-    return np.atleast_1d(np.sqrt(((found - wanted) ** 2).sum(axes) / (wanted**2).sum(axes)))
+    errors: Floats = np.atleast_1d(np.sqrt(((found - wanted) ** 2).sum(axes) / (wanted**2).sum(axes)))
+    return errors
 
 
 def _statistics(gate: str, device: Floats, wanted: Floats) -> Iterator[GateFigure]:
@@ -256,9 +261,8 @@ def painting_ratio(requirement: Requirement, recipe: Recipe, run: Measurement, e
         for way, one in painted.items()
     )
     share = max(float(one["pictures_per_second"]) for one in painted.values()) / peak.declared_tflops
-    note = (
-        f"{run.precision}: {words}; asked for: {requirement.min_ratio or 0:g} of an A800, of which no figure is published"
-    )
+    asked = f"asked for: {requirement.min_ratio or 0:g} of an A800, of which no figure is published"
+    note = f"{run.precision}: {words}; {asked}"
     if recipe.scale != "full":
         return information(gate, output, share, f"{note}; informative only: this is no run of the true model")
     return inconclusive(gate, output, note, share)

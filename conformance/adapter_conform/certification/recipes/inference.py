@@ -45,8 +45,8 @@ LINEARS: Mapping[str, tuple[str, ...]] = {
 Stable Diffusion convolutions, the time's layers and the autoencoder."""
 
 _MULTIPLE = 16
-"""Paddle's weight_quantize and weight_only_linear take whole multiples of so many inputs and outputs: a layer of another
-size stays as it is."""
+"""Paddle's weight_quantize and weight_only_linear take whole multiples of so many inputs and outputs: a layer of
+another size stays as it is."""
 
 _EXPERT = re.compile(r"\.experts\.\d+\.")
 

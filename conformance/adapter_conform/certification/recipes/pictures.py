@@ -117,8 +117,8 @@ def guided(recipe: Recipe, halves: Any) -> Any:
 def sampling_path(recipe: Recipe, halves: Iterable[Any]) -> Iterator[NDArray[np.float64]]:
     """Latent numbers before each step and after the last, float64 [items, 4, height, width].
 
-    ``halves``: what the network predicted in each step, see :func:`guided`; a step's are asked for when its latents were
-    given. Without chance: Song et al., Denoising Diffusion Implicit Models, 2021, equation 12 with sigma 0.
+    ``halves``: what the network predicted in each step, see :func:`guided`; a step's are asked for when its latents
+    were given. Without chance: Song et al., Denoising Diffusion Implicit Models, 2021, equation 12 with sigma 0.
     """
     share, steps = alphas(), int(recipe.option("steps"))
     latents = start_of(recipe).noise.astype(np.float64)

@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 
 
 def measure_painting(recipe: Recipe, conditions: Conditions, weights: Weights) -> tuple[Measurement, Any]:
-    """The measurement of one run, and the network. Every run but float32's first is also given what that one sampled."""
+    """The measurement of one run, and the network. Every run but float32's first is given what that one sampled."""
     first = (conditions.precision, conditions.variant.name) == ("float32", "base")
     guide = None if first else _guide(recipe, conditions, weights)
     measurement = Measurement(recipe.id, recipe.digest, conditions.precision, conditions.variant.name)
@@ -55,7 +55,9 @@ def measure_painting(recipe: Recipe, conditions: Conditions, weights: Weights) -
         guide = Guide(noise, states)
     else:
         known = guide.path(recipe)
-        arrays["noise"] = np.stack([painter.halves(number, known[number], guide.states) for number in range(len(noise))])
+        arrays["noise"] = np.stack(
+            [painter.halves(number, known[number], guide.states) for number in range(len(noise))]
+        )
         arrays["decoder"] = painter.decoded(known[-1])
     measurement.arrays = {name: as_text(array) for name, array in arrays.items()}
     measurement.tokens_per_step = recipe.schedule.tokens_per_step

@@ -136,7 +136,7 @@ def _layers(paddle: Any, prepared: PreparedDiffusion) -> dict[str, Any]:
         def forward(self, latents: Any) -> Any:
             return self.network(self.before(latents.astype(dtype))).astype("float32")
 
-    found = dict(zip(NETWORKS, (TextEncoder(), Denoiser(), Decoder()), strict=True))
+    found: dict[str, Any] = dict(zip(NETWORKS, (TextEncoder(), Denoiser(), Decoder()), strict=True))
     for layer in found.values():
         layer.eval()
     return found
