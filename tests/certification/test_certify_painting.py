@@ -34,7 +34,7 @@ PACK = read_pack(builtin("sample"))
 ROUNDS = Path(__file__).with_name("painting_rounds.py")
 FAULTY = {
     "one_wrong_scale:eager": {"quantized layers"},
-    "guidance_left_out:eager": {"guidance, eager", "latents, eager"},
+    "sampler_a_step_late:eager": {"sampler, eager", "latents, eager"},
     "second_picture_of_a_batch:static": {"noise, static"},
 }
 """Round -> gates that have to fail."""
