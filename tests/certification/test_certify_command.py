@@ -106,7 +106,7 @@ def request(pack: Path, level: str = "III", task: str = "") -> PlanRequest:
 
 def test_the_plan_says_what_the_pack_lacks(tmp_path: Path) -> None:
     cases = {case.id: case for case in SUITE.plan(request(write_pack(tmp_path / "pack")))}
-    assert len(cases) == 2 + 29 + 16 + 5
+    assert len(cases) == 2 + 29 + 17 + 5
     present = cases["certification/gpt-3-175b/float32/pretrain"]
     assert "no weights" not in (present.not_run or "")
     lacking = cases["certification/llama1-13b/float32/sft"].not_run

@@ -20,6 +20,7 @@ from adapter_conform.serving.blocks import BlockPool
 from adapter_conform.serving.decoder import Decoder
 from adapter_conform.serving.packing import Packed
 from adapter_conform.serving.requests import Sequence
+from painting_faults import PAINTING
 
 __all__ = ["FAULTS"]
 
@@ -154,6 +155,7 @@ FAULTS: dict[str, Callable[[ModuleType], Any]] = {
         off_by_one_after_a_hit,
         wrong_mask_of_the_second_sequence,
         seed_ignored,
+        *PAINTING,
     )
 }
 

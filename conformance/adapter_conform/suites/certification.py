@@ -109,6 +109,8 @@ def _recipe_case(recipe: Recipe, precision: str, pack: Pack, common: Mapping[str
     lacking = _lacking(recipe, pack)
     if not lacking and not recipe.performance_only and not pack.of(recipe.id, precision):
         lacking = f"reference pack {pack.name} has no run of {recipe.id} in {precision}"
+    elif not lacking and recipe.task == "inference" and not pack.of(recipe.id, "float32"):
+        lacking = f"reference pack {pack.name} has no run of {recipe.id} in float32, which errors are counted from"
     return _case(recipe.model.lower(), precision, recipe.task, {"recipe": recipe.id, **common}, lacking)
 
 
@@ -152,7 +154,8 @@ def _check_recipe(session: Session, recipe: Recipe, precision: str, pack: Pack, 
     if cards > 1 and is_shared(recipe):
         measurement = measure_shared(session, recipe, precision, pack, cards)
     elif recipe.task == "inference":
-        measurement = measure_inference(session, recipe, precision, weights, weights_digest(weights))
+        digest = weights_digest(weights)
+        measurement = measure_inference(session, recipe, precision, weights, digest, pack.measurements)
     else:
         measurement = measure(session, recipe, precision, weights, weights_digest(weights))
     _write(measurement, recipe, precision)
@@ -193,7 +196,7 @@ def _details(measurement: Measurement, pack: Pack) -> dict[str, Any]:
 def _losses(measurement: Measurement, pack: Pack) -> dict[str, Any]:
     """Of a training; of inference what executed, by way."""
     if "ways" in measurement.executed:
-        shown = ("ways", "weight_bytes", "load")
+        shown = ("ways", "weight_bytes", "load", "painting")
         return {key: measurement.executed[key] for key in shown if key in measurement.executed}
     runs = pack.of(measurement.recipe, measurement.precision)
     return {"loss": {"device": measurement.losses, **({"reference": runs[0].losses} if runs else {})}}

@@ -25,6 +25,8 @@ class Comparison:
     exact: Measurement | None
     """The reference's float32 run beside a lower precision: its distance is part of the spread."""
     limits: Limits
+    exact_repeats: tuple[Measurement, ...] = ()
+    """Repeats of ``exact``."""
 
     @property
     def spreading(self) -> tuple[Measurement, ...]:
@@ -40,9 +42,12 @@ def compared(
     if not same:
         return None
     base = next((run for run in same if run.variant == BASE), same[0])
-    exact = next((run for run in mine if run.precision == "float32" and run.variant == BASE), None)
     repeats = tuple(run for run in same if run is not base)
-    return Comparison(recipe, device, base, repeats, exact if device.precision != "float32" else None, limits)
+    if device.precision == "float32":
+        return Comparison(recipe, device, base, repeats, None, limits)
+    wide = [run for run in mine if run.precision == "float32"]
+    exact = next((run for run in wide if run.variant == BASE), None)
+    return Comparison(recipe, device, base, repeats, exact, limits, tuple(run for run in wide if run is not exact))
 
 
 def paired_items(comparison: Comparison) -> tuple[list[tuple[Item, Item]], str]:

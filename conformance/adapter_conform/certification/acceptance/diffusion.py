@@ -1,8 +1,9 @@
 """What a diffusion model gives, number by number: its networks alone, every step of sampling, the last picture.
 
 The limit of an error is ``max(floor, FACTOR * largest error of a reference run)``, both against the reference's base
-run; of sampling steps "up to there", since differences grow from step to step. Errors are relative: the root of the
-mean square of the difference over that of the reference.
+run; of sampling steps "up to there", since differences grow from step to step. A gradient has the limit of its own
+repetitions, and at least the largest error of all: small ones are mostly rounding, and must not widen the others'.
+Errors are relative: the root of the mean square of the difference over that of the reference.
 
 Floors are powers of two above what two frameworks with the same weights were measured to differ by in float32: 9.6e-7
 for a network alone, 4.3e-6 for a gradient. A reference in bfloat16 differs from its own float32 run by more than its
@@ -87,10 +88,13 @@ def _judged(comparison: Comparison, gate: str, name: str, error: Error, floors: 
     repeats = [array for run in comparison.spreading if (array := _array(run, name)) is not None]
     same = [error(array, base) for array in repeats if array.shape == base.shape]
     errors = error(device, base)
-    spread = np.maximum.accumulate(np.max(same, axis=0)) if same else np.zeros_like(errors)
-    if gate == "gradients":
-        spread = np.full_like(errors, float(spread[-1]))
-    limits = np.maximum(floors.of(comparison.device.precision), FACTOR * spread)
+    spread = np.max(same, axis=0) if same else np.zeros_like(errors)
+    least = floors.of(comparison.device.precision)
+    if gate == "gradients":  # what a repetition moves in one of them by rounding, it may move in any
+        least = max(least, float(spread.max()))
+    else:
+        spread = np.maximum.accumulate(spread)
+    limits = np.maximum(least, FACTOR * spread)
     worst = int(np.argmax(errors / limits))
     where = f"number {worst} of {errors.size}; " if errors.size > 1 else ""
     note = f"{where}limit: the larger of a floor and {FACTOR:g} x the spread of {len(same)} further reference runs"

@@ -19,7 +19,7 @@ from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.inference import SCHEMES, SERVED, Scheme
 from adapter_conform.certification.standard import Requirement
 
-__all__ = ["WAYS", "inference_execution", "inference_rules", "serving_ratio"]
+__all__ = ["WAYS", "inference_execution", "inference_rules", "placement", "serving_ratio", "weight_size"]
 
 WAYS = ("eager", "static")
 """How every model has to run; those that the serving engine knows also "served"."""
@@ -42,7 +42,7 @@ def inference_execution(recipe: Recipe, device: Measurement) -> Iterator[GateFig
             yield from _products(recipe, scheme, way, ways[way])
         else:
             yield inconclusive("execution", f"products, {way}", "the model did not run this way")
-    yield _placement(ways.get("static", {}).get("lowered"))
+    yield placement(ways.get("static", {}).get("lowered"))
     names = device.executed.get("off_device")
     if isinstance(names, list):
         yield fulfilled("execution", "parameters elsewhere", ", ".join(map(str, names[:8])))
@@ -50,7 +50,7 @@ def inference_execution(recipe: Recipe, device: Measurement) -> Iterator[GateFig
         yield inconclusive("execution", "parameters elsewhere", "the run did not record it")
 
 
-def _placement(lowered: Any) -> GateFigure:
+def placement(lowered: Any) -> GateFigure:
     """Of the exported program. An operator that is called eagerly raises where the device has no kernel; in a program
     it moves to the host in silence."""
     output = "kernels of the exported program elsewhere"
@@ -97,7 +97,7 @@ def _products(recipe: Recipe, scheme: Scheme, way: str, ran: Mapping[str, Any]) 
 
 def inference_rules(comparison: Comparison) -> Iterator[GateFigure]:
     """Everything that is held against the reference, apart from the items' scores."""
-    yield from _size(comparison)
+    yield from weight_size(comparison)
     try:
         base = _model(comparison.base)
         exact = base if comparison.exact is None else _model(comparison.exact)
@@ -165,7 +165,8 @@ def _least_turn(comparison: Comparison) -> float:
     return float(np.abs(_model(comparison.base).full).max()) * 2.0**-18
 
 
-def _size(comparison: Comparison) -> Iterator[GateFigure]:
+def weight_size(comparison: Comparison) -> Iterator[GateFigure]:
+    """Of a scheme with integers."""
     scheme = SCHEMES[comparison.device.precision]
     if not scheme.bits:
         return

@@ -10,6 +10,7 @@ from adapter_conform.cases import GateFigure
 from adapter_conform.certification.acceptance.extras import ATTACHMENTS, Extras
 from adapter_conform.certification.acceptance.figures import is_inconclusive
 from adapter_conform.certification.acceptance.inference import serving_ratio
+from adapter_conform.certification.acceptance.painting import painting_ratio
 from adapter_conform.certification.acceptance.performance import peaks, ratio
 from adapter_conform.certification.acceptance.rules import judge_measurement
 from adapter_conform.certification.acceptance.soaking import soaked, still_missing
@@ -130,7 +131,9 @@ def _required(
         baseline = standard.baselines.get(requirement.model)
         mine = [run for run in device if run.recipe == recipe.id]
         if requirement.task == "inference":
-            speed = [serving_ratio(requirement, recipe, run, extras) for run in mine]
+            paints = recipe.standard_model.architecture == "stable_diffusion"
+            rate = painting_ratio if paints else serving_ratio
+            speed = [rate(requirement, recipe, run, extras) for run in mine]
         else:
             speed = [ratio(requirement, recipe, run, extras, baseline, standard.limits) for run in mine]
         if not any(figure.passed for figure in speed):  # one precision that is fast enough will do

@@ -19,6 +19,7 @@ from adapter_conform.certification.acceptance.execution import execution
 from adapter_conform.certification.acceptance.figures import inconclusive
 from adapter_conform.certification.acceptance.inference import inference_execution, inference_rules
 from adapter_conform.certification.acceptance.late_loss import late_loss
+from adapter_conform.certification.acceptance.painting import painting_execution, painting_rules
 from adapter_conform.certification.acceptance.performance import throughput_figures
 from adapter_conform.certification.acceptance.preferences import preferences
 from adapter_conform.certification.acceptance.same_work import checks, comparability, completeness, merging
@@ -57,8 +58,15 @@ DIFFUSION_RULES: tuple[Rule, ...] = (*_TRAINING, parts, gradients, predicted_noi
 def rules_of(recipe: Recipe) -> tuple[Rule, ...]:
     """Empty for a task without rules."""
     if recipe.standard_model.architecture == "stable_diffusion":
-        return DIFFUSION_RULES
+        return (comparability, painting_rules) if recipe.task == "inference" else DIFFUSION_RULES
     return RULES.get(recipe.task, ())
+
+
+def _execution(recipe: Recipe, device: Measurement) -> Iterator[GateFigure]:
+    if recipe.task != "inference":
+        return execution(device)
+    paints = recipe.standard_model.architecture == "stable_diffusion"
+    return painting_execution(recipe, device) if paints else inference_execution(recipe, device)
 
 
 def judge_measurement(
@@ -71,7 +79,7 @@ def judge_measurement(
     limits = limits or load_standard().limits
     figures = [
         *completeness(device, recipe.schedule.steps),
-        *(inference_execution(recipe, device) if recipe.task == "inference" else execution(device)),
+        *_execution(recipe, device),
         *throughput_figures(device, limits),
     ]
     if recipe.performance_only:

@@ -31,7 +31,8 @@ def measurement_faults(measurement: Measurement) -> Iterator[str]:
     if measurement.error:
         yield f"it ended early: {measurement.error}"
     yield from _curve_faults(measurement, ("losses", "seconds") if infers else ("losses", "gradient_norms", "seconds"))
-    yield from _logit_faults(measurement, infers)
+    paints = infers and isinstance(measurement.arrays, dict) and "noise" in measurement.arrays  # in place of logits
+    yield from _logit_faults(measurement, infers and not paints)
     for name in ("validation_losses", "digests", "environment", "executed", "checks", "figures"):
         if not isinstance(getattr(measurement, name), dict):
             yield f"{name} is no object"

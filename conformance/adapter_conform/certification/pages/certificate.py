@@ -58,8 +58,9 @@ class RunSection:
 
     @property
     def worst_logits(self) -> list[GateFigure]:
-        """Of each way that the model ran, the relative error of its logits."""
-        return [one for one in self.figures if one.gate.startswith("logits, ") and one.output == "relative error"]
+        """Of each way that the model ran, the relative error of its logits, or of the noise that it predicts."""
+        shown = ("logits, ", "noise, ")
+        return [one for one in self.figures if one.gate.startswith(shown) and one.output == "relative error"]
 
     @property
     def scores(self) -> list[GateFigure]:

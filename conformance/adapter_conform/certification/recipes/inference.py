@@ -34,9 +34,19 @@ SERVED = ("llama", "qwen2")
 
 LINEARS: Mapping[str, tuple[str, ...]] = {
     "gpt3": ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
+    "stable_diffusion": (
+        *(f"attn{number}.to_{part}" for number in (1, 2) for part in ("q", "k", "v", "out.0")),
+        *("ff.net.0.proj", "ff.net.2"),
+        *("q_proj", "k_proj", "v_proj", "out_proj", "mlp.fc1", "mlp.fc2"),
+    ),
     "": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
 }
-"""Ends of the names of the linear layers that are quantized, by architecture. Embedding, head and routers stay."""
+"""Ends of the names of the linear layers that are quantized, by architecture. Embedding, head and routers stay; of
+Stable Diffusion convolutions, the time's layers and the autoencoder."""
+
+_MULTIPLE = 16
+"""Paddle's weight_quantize and weight_only_linear take whole multiples of so many inputs and outputs: a layer of
+another size stays as it is."""
 
 _EXPERT = re.compile(r"\.experts\.\d+\.")
 
@@ -123,6 +133,9 @@ def maxima_of_all(seen: Mapping[str, NDArray[Any]], layers: Iterable[str]) -> di
 def linear_inputs(architecture: str, name: str, shape: tuple[int, ...]) -> int | None:
     """The axis of a weight (Hugging Face's name and layout) that its inputs lie on; None where it is not quantized."""
     ends = LINEARS.get(architecture, LINEARS[""])
+    axis = 0 if architecture == "gpt3" else 1
     if len(shape) != 2 or not any(name.endswith(f"{end}.weight") for end in ends):
         return None
-    return 0 if architecture == "gpt3" else 1
+    if any(size % _MULTIPLE for size in shape):
+        return None
+    return axis

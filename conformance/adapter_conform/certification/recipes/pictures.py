@@ -8,24 +8,29 @@ A batch is drawn when it is asked for; at full scale they would not fit in memor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapter_conform.certification.arrays import as_array
 from adapter_conform.certification.digests import arrays_digest
+from adapter_conform.certification.measurement import Measurement
 from adapter_conform.certification.recipes.recipe import Recipe
 
 __all__ = [
     "TIMES",
     "Batch",
+    "Guide",
     "Probe",
     "Start",
     "alphas",
+    "guided",
     "picture_digests",
     "probe_of",
+    "sampling_path",
     "sampling_times",
     "start_of",
     "training_batch",
@@ -100,6 +105,56 @@ def alphas() -> NDArray[np.float64]:
 def sampling_times(steps: int) -> list[int]:
     """From noise to picture; the last is 1, as Stable Diffusion's scheduler has it (``steps_offset``)."""
     return [(TIMES // steps) * step + 1 for step in reversed(range(steps))]
+
+
+def guided(recipe: Recipe, halves: Any) -> Any:
+    """The noise that a step of sampling takes, of ``halves`` [2, items, ...]: what the network predicts without the
+    caption, and with it (Ho and Salimans, Classifier-Free Diffusion Guidance, 2022)."""
+    empty, told = halves
+    return empty + recipe.option("guidance") * (told - empty)
+
+
+def sampling_path(recipe: Recipe, halves: Iterable[Any]) -> Iterator[NDArray[np.float64]]:
+    """Latent numbers before each step and after the last, float64 [items, 4, height, width].
+
+    ``halves``: what the network predicted in each step, see :func:`guided`; a step's are asked for when its latents
+    were given. Without chance: Song et al., Denoising Diffusion Implicit Models, 2021, equation 12 with sigma 0.
+    """
+    share, steps = alphas(), int(recipe.option("steps"))
+    latents = start_of(recipe).noise.astype(np.float64)
+    yield latents
+    for time, half in zip(sampling_times(steps), halves, strict=True):
+        noise = guided(recipe, np.asarray(half, dtype=np.float64))
+        now, then = share[time], share[max(time - TIMES // steps, 0)]
+        picture = (latents - np.sqrt(1.0 - now) * noise) / np.sqrt(now)
+        latents = np.sqrt(then) * picture + np.sqrt(1.0 - then) * noise
+        yield latents
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What a reference in float32 sampled, which every network is given, so that no error of an earlier step or of
+    another network is taken for its own."""
+
+    noise: Floats
+    """What each step predicted: [steps, 2, items, 4, height, width], see :func:`guided`"""
+    states: Floats
+    """What the text encoder said of no caption and of the captions: [2 * items, words, width]"""
+
+    @classmethod
+    def of(cls, run: Measurement) -> Guide:
+        """Raises ValueError where ``run``, a reference in float32, did not record it."""
+        if not {"noise", "states"} <= run.arrays.keys():
+            raise ValueError(f"the reference's run of {run.recipe} recorded no noise and states to go by")
+        return cls(as_array(run.arrays["noise"]), as_array(run.arrays["states"]))
+
+    def path(self, recipe: Recipe) -> list[Floats]:
+        """Latents before each step and after the last."""
+        return [latents.astype(np.float32) for latents in sampling_path(recipe, self.noise)]
+
+    @property
+    def digest(self) -> str:
+        return arrays_digest(self.noise, self.states)
 
 
 def training_batch(recipe: Recipe, step: int) -> Batch:

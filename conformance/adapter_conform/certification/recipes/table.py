@@ -36,7 +36,8 @@ class _Scale:
     every: int
     """Steps between the validation losses of pretraining."""
     pictures: Mapping[str, Schedule]
-    """Of diffusion, by task."""
+    """Of diffusion, by task. Steps of inference are held-out batches, of twice as many rows as pictures are sampled: an
+    exported program takes one number of rows, and sampling asks with and without the caption."""
     sampling: tuple[tuple[str, float], ...]
     """Of diffusion: steps and guidance. Stable Diffusion is used with 7.5, which multiplies the rounding of bfloat16 to
     a tenth of the noise in a model that hardly heeds the caption yet: proxies have less."""
@@ -72,6 +73,7 @@ SCALES = {
         pictures={
             "pretrain": Schedule(steps=200, rows=8, length=1),
             "sft": Schedule(steps=100, rows=8, length=1, learning_rate=2e-4),
+            "inference": Schedule(steps=8, rows=4, length=1),
         },
         sampling=(("steps", 10), ("guidance", 2.0)),
         sampled=Evaluation(validation_batches=8, items=2),
@@ -93,6 +95,7 @@ SCALES = {
         pictures={
             "pretrain": Schedule(steps=40, rows=4, length=1, warmup=5),
             "sft": Schedule(steps=40, rows=4, length=1, learning_rate=2e-4, warmup=5),
+            "inference": Schedule(steps=2, rows=2, length=1),
         },
         sampling=(("steps", 4), ("guidance", 2.0)),
         sampled=Evaluation(validation_batches=2, items=1),
@@ -114,6 +117,7 @@ SCALES = {
         pictures={
             "pretrain": Schedule(steps=1000, rows=256, length=1, learning_rate=1e-4, warmup=100),
             "sft": Schedule(steps=1000, rows=32, length=1, learning_rate=1e-5, warmup=30),
+            "inference": Schedule(steps=16, rows=16, length=1),
         },
         sampling=(("steps", 50), ("guidance", 7.5)),
         sampled=Evaluation(validation_batches=16, items=8),
@@ -163,7 +167,7 @@ class _Asked:
 _ASKED = {
     "LLaMA1-13B": _Asked("I", TASKS),
     "Qwen2-14B": _Asked("II", ("pretrain", "sft", "lora", "dpo", "inference")),
-    "SD": _Asked("II", ("pretrain", "sft"), tuned_from="pretrain"),
+    "SD": _Asked("II", ("pretrain", "sft", "inference"), tuned_from="pretrain"),
     "LLaMA3-70B": _Asked("III", ("pretrain", "sft", "lora", "dpo", "inference")),
     "Qwen2-57B-A14B": _Asked("III", ("pretrain", "sft", "inference")),
     "GPT-3-175B": _Asked("III", ("pretrain", "inference"), performance_only=True),
@@ -179,7 +183,9 @@ def _recipe(model: str, task: str, asked: _Asked, scale: str) -> Recipe:
         evaluation = replace(evaluation, every=SCALES[scale].every)
         if not pictures:
             evaluation = replace(evaluation, items=SCALES[scale].next_tokens)
-    if task == "inference":
+    if task == "inference" and pictures:
+        evaluation = replace(evaluation, validation_batches=SCALES[scale].pictures[task].steps)
+    elif task == "inference":
         items = 0 if asked.performance_only else _QUESTIONS[scale]
         evaluation = Evaluation(SCALES[scale].schedules[task].steps, items)
     begins = _BEGINS.get(task, asked.tuned_from if task == "sft" else "sft" if "sft" in asked.tasks else "")

@@ -33,7 +33,7 @@ from adapter_conform.certification.recorder.networks import build_network, load_
 from adapter_conform.quantization.calibration import QuantizedProduct, calibrated
 from adapter_conform.quantization.integers import dequantized, quantized
 
-__all__ = ["measure_inference"]
+__all__ = ["measure_inference", "rounded_weights"]
 
 _BATCH = 64
 """Questions at a time."""
@@ -90,16 +90,22 @@ def _network(recipe: Recipe, conditions: Conditions, weights: Weights, scheme: S
                 module.forward = _int8_forward(module, product, conditions.device)
         return network, size
     if scheme.bits:
-        rounded = dict(weights)
-        for name, array in weights.items():
-            axis = linear_inputs(architecture, name, array.shape)
-            if axis is not None:
-                rounded[name], taken = _rounded(array if axis == 0 else array.T, scheme)
-                rounded[name] = rounded[name] if axis == 0 else np.ascontiguousarray(rounded[name].T)
-                size += taken
+        rounded, size = rounded_weights(recipe, weights, scheme)
         load_weights(network, rounded)
     network.to(getattr(torch, scheme.dtype))
     return network, size
+
+
+def rounded_weights(recipe: Recipe, weights: Weights, scheme: Scheme) -> tuple[Weights, int]:
+    """``weights`` with those of quantized layers as integers and scales stand for them, and the bytes of these."""
+    rounded, size = dict(weights), 0
+    for name, array in weights.items():
+        axis = linear_inputs(recipe.standard_model.architecture, name, array.shape)
+        if axis is not None:
+            found, taken = _rounded(array if axis == 0 else array.T, scheme)
+            rounded[name] = found if axis == 0 else np.ascontiguousarray(found.T)
+            size += taken
+    return rounded, size
 
 
 def _rounded(weight: NDArray[np.float32], scheme: Scheme) -> tuple[NDArray[np.float32], int]:

@@ -27,6 +27,7 @@ from adapter_conform.certification.recipes import Recipe, all_recipes, initial_w
 from adapter_conform.certification.recipes.starting import Weights, neighbouring, storable
 from adapter_conform.certification.recorder import provenance
 from adapter_conform.certification.recorder.conditions import VARIANTS, Conditions, Variant, make_repeatable
+from adapter_conform.certification.recorder.diffusion.inference import measure_painting
 from adapter_conform.certification.recorder.inference import measure_inference
 from adapter_conform.certification.recorder.networks import build_network, exported_weights, load_weights
 from adapter_conform.certification.recorder.operators import record_operators
@@ -280,9 +281,12 @@ def _measure(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say)
 
 
 def _inferred(recipe: Recipe, conditions: Conditions, weights: Weights, say: Say) -> tuple[Measurement, Any]:
-    with _routed(recipe, conditions.variant, say):
-        moved = neighbouring(weights) if conditions.variant.moved_weights else weights
-        measurement, network = measure_inference(recipe, conditions, moved)
+    if recipe.standard_model.architecture == "stable_diffusion":
+        measurement, network = measure_painting(recipe, conditions, weights)
+    else:
+        with _routed(recipe, conditions.variant, say):
+            moved = neighbouring(weights) if conditions.variant.moved_weights else weights
+            measurement, network = measure_inference(recipe, conditions, moved)
     measurement.digests["weights"] = weights_digest(weights)
     say(_summary(measurement))
     return measurement, network

@@ -82,7 +82,7 @@ class UNet(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: Any, times: Any, context: Any) -> Any:
         """``x`` [rows, channels, height, width], ``times`` int64 [rows], ``context`` [rows, words, width]."""
-        time = self.time_embedding(_waves(times, self.first))
+        time = self.time_embedding(_waves(times, self.first).to(x.dtype))
         x = self.conv_in(x)
         kept = [x]
         for block in self.down_blocks:

@@ -17,7 +17,7 @@ from adapter_conform.models.weights import Weights
 from adapter_conform.quantization.calibration import calibrated
 from adapter_conform.quantization.linears import Int8, WeightOnly
 
-__all__ = ["Prepared", "linear", "prepare"]
+__all__ = ["Prepared", "linear", "prepare", "quantize_in_place", "sublayer"]
 
 _ROUTERS = ("gate", "shared_expert_gate")
 """Linear layers of a mixture of experts that stay as they are: they choose, and their few weights cost nothing."""
@@ -54,18 +54,29 @@ def prepare(place: Workplace, recipe: Recipe, weights: Weights, scheme: Scheme) 
         return Prepared(model, 0)
     layers = _linears(place.paddle, model)
     maxima = _maxima(place, model, layers, recipe) if scheme.calibrated else {}
+    return Prepared(model, quantize_in_place(place.paddle, model, layers, scheme, maxima))
+
+
+def quantize_in_place(
+    paddle: Any, model: Any, layers: Mapping[str, Any], scheme: Scheme, maxima: Mapping[str, Array]
+) -> int:
+    """Quantizes the linear ``layers`` of ``model``, path -> layer, and brings everything else to the scheme's dtype.
+
+    Returns:
+        Bytes of weights and scales on the device.
+    """
     arrays = {
         name: (layer.weight.numpy(), None if layer.bias is None else layer.bias.numpy())
         for name, layer in layers.items()
     }
     model.to(dtype=scheme.dtype)
-    wrapper, size = _wrapper(place.paddle), 0
+    wrapper, size = _wrapper(paddle), 0
     for name, (weight, bias) in arrays.items():
-        made = linear(place.paddle, scheme, weight, bias, maxima.get(name))
+        made = linear(paddle, scheme, weight, bias, maxima.get(name))
         size += made.weight_bytes
         parent, _, last = name.rpartition(".")
-        setattr(_sublayer(model, parent), last, wrapper(made))
-    return Prepared(model, size)
+        setattr(sublayer(model, parent), last, wrapper(made))
+    return size
 
 
 def _linears(paddle: Any, model: Any) -> dict[str, Any]:
@@ -77,7 +88,8 @@ def _linears(paddle: Any, model: Any) -> dict[str, Any]:
     }
 
 
-def _sublayer(model: Any, path: str) -> Any:
+def sublayer(model: Any, path: str) -> Any:
+    """E.g. of ``"layers.0.mlp"``."""
     for part in path.split("."):
         model = getattr(model, part)
     return model
@@ -118,7 +130,8 @@ def _wrapper(paddle: Any) -> type[Any]:
                 if isinstance(tensor, paddle.Tensor):
                     self.register_buffer(name.strip("_"), tensor)
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x: Any, _adapter_scale: float = 1.0) -> Any:
+            """ppdiffusers hands the scale of a low-rank adapter to some of its layers, which have none here."""
             return self._product(x)
 
     return Quantized

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,10 @@ from adapter_conform.certification.measurement import Item, Measurement
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.corpora import IGNORED, Questions, corpus_of
 from adapter_conform.certification.recipes.inference import SCHEMES, SERVED, Scheme, texts_of
+from adapter_conform.certification.recipes.pictures import Guide
 from adapter_conform.certification.tasks.inference.layers import Prepared, prepare
 from adapter_conform.certification.tasks.inference.load import bear
+from adapter_conform.certification.tasks.inference.painting import measure_painting
 from adapter_conform.certification.tasks.inference.ways import Eager, Exported, Served, Way, make_engine
 from adapter_conform.certification.tasks.measuring import blank_measurement, environment
 from adapter_conform.certification.tasks.workplace import Workplace
@@ -40,9 +43,23 @@ _SECONDS = {"sample": 0.5, "proxy": 2.0, "full": 120.0}
 
 
 def measure_inference(
-    session: Session, recipe: Recipe, precision: str, weights: Weights, weights_digest: str
+    session: Session,
+    recipe: Recipe,
+    precision: str,
+    weights: Weights,
+    weights_digest: str,
+    references: Sequence[Measurement] = (),
 ) -> Measurement:
-    """Runs and scores; an error ends it early, and stands in the measurement with all figures until then."""
+    """Runs and scores; an error ends it early, and stands in the measurement with all figures until then.
+
+    Of Stable Diffusion ``references`` hold the reference's first run in float32, whose steps its networks are given.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if recipe.standard_model.architecture == "stable_diffusion":
+        guide = Guide.of(exact_run(recipe, references))
+        return measure_painting(session, recipe, precision, weights, weights_digest, guide)
     measurement = blank_measurement(recipe, precision, weights_digest)
     measurement.environment = environment(session)
     measurement.executed = {"kernels": {}, "ways": {}, "fell_back": [], "off_device": [], "weight_bytes": 0}
@@ -52,6 +69,15 @@ def measure_inference(
         traceback.print_exc()
         measurement.error = f"{type(error).__name__}: {error}".strip()
     return measurement
+
+
+def exact_run(recipe: Recipe, references: Sequence[Measurement]) -> Measurement:
+    """The reference's first run of ``recipe`` in float32. Raises ValueError where there is none."""
+    wanted = (recipe.id, "float32", "base")
+    found = [run for run in references if (run.recipe, run.precision, run.variant) == wanted]
+    if not found:
+        raise ValueError(f"the reference has no run of {recipe.id} in float32, which the networks are given steps of")
+    return found[0]
 
 
 class _Run:

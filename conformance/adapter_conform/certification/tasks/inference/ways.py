@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +9,9 @@ from numpy.typing import NDArray
 
 from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.inference import Scheme, calibration_rows
+from adapter_conform.certification.tasks.inference.exporting import Program
 from adapter_conform.certification.tasks.inference.layers import Prepared, linear
 from adapter_conform.certification.tasks.workplace import Workplace
-from adapter_conform.models.lowered import moved_to_host, print_lowered
 from adapter_conform.models.paddlenlp_adapter import forward_logits, greedy_tokens, room_for_all
 from adapter_conform.models.weights import Weights
 from adapter_conform.quantization.linears import Linear
@@ -68,29 +66,17 @@ class Exported:
     def __init__(self, place: Workplace, prepared: Prepared, rows: int, length: int) -> None:
         paddle = place.paddle
         self._place, self._shape, self.passes = place, (rows, length), 0
-        with tempfile.TemporaryDirectory(prefix="adapter-conform-") as folder:
-            path = str(Path(folder) / "model")
-            spec = [paddle.static.InputSpec(shape=[rows, length], dtype="int64", name="input_ids")]
-            with room_for_all(prepared.model, rows * length):
-                paddle.jit.save(paddle.jit.to_static(prepared.model, input_spec=spec, full_graph=True), path)
-            config = paddle.inference.Config(path + ".json", path + ".pdiparams")
-            config.enable_custom_device(place.device.split(":")[0], int(place.device.partition(":")[2] or 0))
-            config.disable_glog_info()
-            with print_lowered(paddle) as program:
-                self._predictor = paddle.inference.create_predictor(config)
-        self.lowered = {
-            "on_device": sum(program.counts(place.device.split(":")[0]).values()),
-            "moved": sorted({kernel.key for kernel in moved_to_host(program.kernels)}),
-        }
-        """Kernels of the program on the device, and those that the host computes on data of the device: under PIR the
-        switch against fallback has no effect."""
+        spec = [paddle.static.InputSpec(shape=[rows, length], dtype="int64", name="input_ids")]
+        with room_for_all(prepared.model, rows * length):
+            self._program = Program(place, prepared.model, spec)
+        self.lowered = {"on_device": self._program.on_device, "moved": self._program.moved}
 
     def logits(self, rows: Tokens) -> Logits:
         count, length = rows.shape
         whole = np.zeros(self._shape, dtype=np.int64)
         whole[:count, :length] = rows
         self.passes += 1
-        (found, *_) = self._predictor.run([self._place.tensor(whole)])
+        found = self._program(self._place.tensor(whole))
         return np.asarray(found.astype("float32").numpy())[:count, :length]
 
     def answers(self, prompts: Tokens, count: int) -> Tokens:
