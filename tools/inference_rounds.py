@@ -30,14 +30,14 @@ from rounds import (
     Interrupted,
     certificate_of,
     certified,
-    failed_gates,
-    open_figures,
+    faulty_figures,
     parser_of,
     publish,
     recorded,
     records_of,
     row,
     table,
+    wrong_figures,
 )
 
 REQUEST = ("--level", "III", "--task", "inference")
@@ -78,8 +78,8 @@ FAULTS = (
 
 
 def pack_of(options: argparse.Namespace, seed: int) -> Path:
-    """Records what fine-tuning teaches the models that inference starts from, and then inference; as one is done."""
-    tuned, pack = options.out / f"tuned-{seed}", options.out / f"pack-{seed}"
+    """Records what fine-tuning teaches the models that inference starts from, and then inference."""
+    tuned, pack = Path(options.out, f"tuned-{seed}"), Path(options.out, f"pack-{seed}")
     starts = dict.fromkeys(one.starts_from for one in recipes_of("III", ("inference",), "sample", seed))
     chosen = [word for start in starts if start for word in ("--recipe", start)]
     precision = ("--precisions", "float32")
@@ -91,7 +91,7 @@ def pack_of(options: argparse.Namespace, seed: int) -> Path:
 
 def certified_seed(options: argparse.Namespace, seed: int) -> Path:
     """The bundle of a healthy device."""
-    out = Path(options.out / f"seed-{seed}")
+    out = Path(options.out, f"seed-{seed}")
     request = ["--plugin", options.plugin, *REQUEST, *SCALE, "--jobs", str(options.jobs), "--seed", str(seed)]
     certified(out, [*request, "--reference", str(pack_of(options, seed))])
     return out
@@ -99,28 +99,22 @@ def certified_seed(options: argparse.Namespace, seed: int) -> Path:
 
 def seed_table(bundles: Sequence[Path]) -> tuple[list[str], bool]:
     """A column a seed, below it why a case did not pass; and whether all of them did."""
-    found = [
-        {name: record for name, record in records_of(out).items() if name.endswith("/inference")} for out in bundles
-    ]  # beside the peaks that the device declares
+    found = [records_of(out) for out in bundles]
     verdicts = [certificate_of(out)["verdict"] for out in bundles]
-    seeds = range(len(bundles))
-    lines = table("Model", "Scheme", *(f"Seed {seed}" for seed in seeds))
-    for name in dict.fromkeys(name for records in found for name in records):
-        _, model, scheme, _ = name.split("/")
-        lines.append(row(model, scheme, *(records[name]["state"] for records in found)))
+    lines = table("Model", "Scheme", *(f"Seed {seed}" for seed in range(len(bundles))))
+    reasons = []
+    for recipe in recipes_of("III", ("inference",), "sample"):
+        model = recipe.id.partition("/")[0]
+        for scheme in recipe.precisions:
+            records = [one[f"certification/{model}/{scheme}/inference"] for one in found]
+            lines.append(row(model, scheme, *(record["state"] for record in records)))
+            for seed, record in enumerate(records):
+                if record["state"] != "passed":
+                    reasons.append(row(seed, record["id"], "; ".join(faulty_figures(record)) or record["note"]))
     lines.append(row("certificate", "", *verdicts))
-    reasons = [row(seed, name, why) for seed in seeds for name, why in _reasons(found[seed])]
     if reasons:
         lines += ["", *table("Seed", "Case", "Why not"), *reasons]
     return lines, not reasons and "not conformant" not in verdicts
-
-
-def _reasons(records: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    return [
-        (name, "; ".join([*failed_gates(record), *open_figures(record)]) or record["state"])
-        for name, record in records.items()
-        if record["state"] != "passed"
-    ]
 
 
 def fault_row(options: argparse.Namespace, planted: Planted) -> tuple[str, bool]:
@@ -130,9 +124,18 @@ def fault_row(options: argparse.Namespace, planted: Planted) -> tuple[str, bool]
     request += ["--reference", str(pack_of(options, SEED))]
     code = certified(out, request, f"inference_faults:plant_{planted.fault}")
     record = records_of(out)[planted.case]
-    gates = failed_gates(record)
-    words = row(planted.fault.replace("_", " "), planted.model, planted.scheme, record["state"], code, ", ".join(gates))
+    fault = planted.fault.replace("_", " ")
+    words = row(fault, planted.model, planted.scheme, record["state"], code, found_by(record))
     return words, (code, record["state"]) == (NOT_CONFORMANT, "failed")
+
+
+def found_by(record: Mapping[str, Any]) -> str:
+    """Gates with the ways that they failed in, ``logits (eager, static); check (serving cached)``."""
+    ways: dict[str, dict[str, None]] = {}
+    for one in wrong_figures(record):
+        gate, _, way = one["gate"].partition(", ")
+        ways.setdefault(gate, {})[way or one["output"]] = None
+    return "; ".join(f"{gate} ({', '.join(names)})" for gate, names in ways.items())
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +101,19 @@ def records_of(out: Path) -> dict[str, dict[str, Any]]:
     return {record["id"]: record for record in map(json.loads, lines)}
 
 
-def failed_gates(record: dict[str, Any]) -> list[str]:
-    """Those that a figure shows to be wrong, each once."""
-    return list(dict.fromkeys(one["gate"] for one in _failing(record) if not one["note"].startswith(_OPEN)))
+def wrong_figures(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those that show something to be wrong."""
+    return [one for one in record["errors"] if not one["passed"] and not one["note"].startswith(_OPEN)]
 
 
-def open_figures(record: dict[str, Any]) -> list[str]:
-    """Figures that prove nothing."""
-    return [f"{one['gate']}, {one['output']}: {one['note']}" for one in _failing(record)]
+def failed_gates(record: Mapping[str, Any]) -> list[str]:
+    """Of wrong figures, each once."""
+    return list(dict.fromkeys(one["gate"] for one in wrong_figures(record)))
 
 
-def _failing(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    return (one for one in record["errors"] if not one["passed"])
+def faulty_figures(record: Mapping[str, Any]) -> list[str]:
+    """Those that did not pass, in words."""
+    return [f"{one['gate']}, {one['output']}: {one['note']}" for one in record["errors"] if not one["passed"]]
 
 
 def row(*words: object) -> str:
