@@ -1,152 +1,167 @@
-"""Whether certification of inference passes a healthy device and finds every planted fault.
+"""Whether certification of inference passes a healthy device and finds every planted fault, seed by seed.
 
     python tools/inference_rounds.py --plugin refchip --seeds 5 --torch-python /opt/torch/bin/python --out rounds
 
-At the scale "sample" it records a reference pack for every seed, runs every model in every scheme of every level, and
-with the pack of seed 0 each fault of tests/faults/inference_faults.py too. What is done already is not done again:
-after an interruption the same command goes on, and ``--seconds`` interrupts it between two models. The tables in
-docs/certifying-inference.md are what it prints. Exit code: 0 when every healthy run passed and every fault was found,
-1 otherwise, 3 when it was interrupted by ``--seconds``.
+At the scale "sample" it records a reference pack for every seed and certifies the inference of level III with it, every
+model in every scheme; and with the pack of seed 0 it certifies one model in one scheme with each fault of
+tests/faults/inference_faults.py planted. All of it is done by `adapter-conform`, as a user does it. What is done
+already is not done again: after an interruption the same command goes on, and ``--seconds`` interrupts it between two
+certifications. The tables that it prints are also in tables.md of the folder. Exit code: 0 when no certificate of a
+healthy device is negative, every healthy run passes and every fault is found; 1 otherwise; 2 where a step could not be
+done; 3 when ``--seconds`` interrupted it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from adapter_conform.certification.recipes import Recipe, recipes_of
+from adapter_conform.certification.recipes import recipes_of
+from rounds import (
+    CONFORMANT,
+    INCONCLUSIVE,
+    NOT_CONFORMANT,
+    SCALE,
+    Clock,
+    Interrupted,
+    certificate_of,
+    certified,
+    faulty_figures,
+    parser_of,
+    publish,
+    recorded,
+    records_of,
+    row,
+    table,
+    wrong_figures,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-ROUNDS = ROOT / "tests" / "certification" / "inference_rounds.py"
-QWEN, GROUPED = "qwen2-14b/inference", "llama3-70b/inference"
-FAULTS = {
-    QWEN: ("int8:wrong_scale_axis",),
-    GROUPED: (
-        "int4:wrong_scale_axis",
-        "int4:nibble_order",
-        "a8w8:activations_cut_off",
-        "int4:second_row_of_a_batch:static",
-        "a8w8:block_reused_too_early:served",
-        "a8w8:off_by_one_after_a_hit:served",
-        "int4:wrong_mask_of_the_second_sequence:served",
-        "a8w8:seed_ignored:served",
-    ),
-}
-"""Recipe -> scheme, fault, ways that run. Checks of the engine are made in a recipe's first scheme."""
+REQUEST = ("--level", "III", "--task", "inference")
+TUNED_VARIANTS, VARIANTS = "base", "base,sdpa,ulp,ties"
 SEED = 0
 """Of the pack that faults are planted over."""
 
 
-class Interrupted(Exception):
-    """The time is up; what is done is kept."""
+@dataclass(frozen=True)
+class Planted:
+    """One certification of a model in one scheme, with a fault."""
+
+    fault: str
+    """Of inference_faults.py."""
+    scheme: str
+    model: str = "llama3-70b"
+
+    @property
+    def case(self) -> str:
+        return f"certification/{self.model}/{self.scheme}/inference"
+
+    @property
+    def name(self) -> str:
+        return f"{self.fault}-{self.model}-{self.scheme}"
 
 
-def conform(*arguments: str) -> None:
-    """Runs ``adapter-conform``; what it writes goes to the terminal. Raises SystemExit where it fails."""
-    if subprocess.run([sys.executable, "-m", "adapter_conform", *arguments], check=False).returncode != 0:
-        sys.exit(f"adapter-conform {' '.join(arguments)} failed; the same command goes on")
+FAULTS = (
+    Planted("wrong_scale_axis", "int8", "qwen2-14b"),
+    Planted("wrong_scale_axis", "int4"),
+    Planted("nibble_order", "int4"),
+    Planted("activations_cut_off", "a8w8"),
+    Planted("second_row_of_a_batch", "int4"),
+    Planted("wrong_mask_of_the_second_sequence", "int4"),
+    Planted("block_reused_too_early", "a8w8"),  # a8w8 is the model's first scheme, which has the checks of the engine
+    Planted("off_by_one_after_a_hit", "a8w8"),
+    Planted("seed_ignored", "a8w8"),
+)
 
 
-def recorded(folder: Path, seed: int, torch_python: str) -> Path:
-    """The pack of ``seed``: inference, with what fine-tuning taught the models."""
-    if (folder / "finished").exists():
-        return folder / "pack"
-    folder.mkdir(parents=True, exist_ok=True)
-    tuned = [one.starts_from for one in asked_for(seed) if one.starts_from]
-    steps = (
-        ("tuned", "base", [word for recipe in tuned for word in ("--recipe", recipe)]),
-        ("pack", "base,sdpa,ulp,ties", ["--task", "inference", "--weights", str(folder.absolute() / "tuned")]),
-    )
-    for name, variants, further in steps:
-        resume = ["--resume"] if (folder / name / "pack.json").exists() else []
-        request = ["--device", "cpu", "--scale", "sample", "--out", str(folder / name), *resume]
-        told = ["--seed", str(seed), "--variants", variants, "--precisions", "float32", "--leave-out-drawn", *further]
-        conform("record", *request, "--torch-python", torch_python, "--", *told)
-    (folder / "finished").touch()
-    return folder / "pack"
+def pack_of(options: argparse.Namespace, seed: int) -> Path:
+    """Records what fine-tuning teaches the models that inference starts from, and then inference."""
+    tuned, pack = Path(options.out, f"tuned-{seed}"), Path(options.out, f"pack-{seed}")
+    starts = dict.fromkeys(one.starts_from for one in recipes_of("III", ("inference",), "sample", seed))
+    chosen = [word for start in starts if start for word in ("--recipe", start)]
+    precision = ("--precisions", "float32")
+    recorded(tuned, seed, options.torch_python, "--variants", TUNED_VARIANTS, *precision, *chosen)
+    further = (*REQUEST, "--variants", VARIANTS, *precision, "--weights", str(tuned.absolute()))
+    recorded(pack, seed, options.torch_python, *further)
+    return pack
 
 
-def asked_for(seed: int) -> list[Recipe]:
-    return recipes_of("III", ("inference",), "sample", seed)
+def certified_seed(options: argparse.Namespace, seed: int) -> Path:
+    """The bundle of a healthy device."""
+    out = Path(options.out, f"seed-{seed}")
+    request = ["--plugin", options.plugin, *REQUEST, *SCALE, "--jobs", str(options.jobs), "--seed", str(seed)]
+    certified(out, [*request, "--reference", str(pack_of(options, seed))])
+    return out
 
 
-def ran(plugin: str, pack: Path, seed: int, rounds: Sequence[str], kept: Path) -> dict[str, tuple[str, list[str]]]:
-    """Round -> state, gates that failed. All figures are in the log beside ``kept``."""
-    if not kept.exists():
-        command = [sys.executable, str(ROUNDS), str(pack), "sample", str(seed), *rounds, "--plugin", plugin]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        kept.with_suffix(".log").write_text(done.stdout + done.stderr)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
-        kept.write_text(done.stdout.splitlines()[-1])
-    found: dict[str, tuple[str, list[str]]] = json.loads(kept.read_text())
-    for name, (state, gates) in found.items():
-        print(f"{kept.stem}: {name}: {state} {', '.join(gates)}", flush=True)
-    return found
+def seed_table(bundles: Sequence[Path]) -> tuple[list[str], bool]:
+    """A column a seed, below it why a case did not pass; and whether all of them did."""
+    found = [records_of(out) for out in bundles]
+    verdicts = [certificate_of(out)["verdict"] for out in bundles]
+    lines = table("Model", "Scheme", *(f"Seed {seed}" for seed in range(len(bundles))))
+    reasons = []
+    for recipe in recipes_of("III", ("inference",), "sample"):
+        model = recipe.id.partition("/")[0]
+        for scheme in recipe.precisions:
+            records = [one[f"certification/{model}/{scheme}/inference"] for one in found]
+            lines.append(row(model, scheme, *(record["state"] for record in records)))
+            for seed, record in enumerate(records):
+                if record["state"] != "passed":
+                    reasons.append(row(seed, record["id"], "; ".join(faulty_figures(record)) or record["note"]))
+    lines.append(row("certificate", "", *verdicts))
+    if reasons:
+        lines += ["", *table("Seed", "Case", "Why not"), *reasons]
+    return lines, not reasons and "not conformant" not in verdicts
 
 
-def everything(options: argparse.Namespace) -> Iterator[tuple[int, dict[str, tuple[str, list[str]]]]]:
-    """Seed -> rounds of one model. Raises Interrupted."""
-    end = time.monotonic() + options.seconds
-    for seed in range(options.seeds):
-        if time.monotonic() > end:
-            raise Interrupted
-        pack = recorded(options.out / f"seed-{seed}", seed, options.torch_python)
-        for recipe in asked_for(seed):
-            faults = FAULTS.get(recipe.id, ()) if seed == SEED else ()
-            for kind, names in (("healthy", [f"{name}:healthy" for name in recipe.precisions]), ("faults", faults)):
-                if not names:
-                    continue
-                if time.monotonic() > end:
-                    raise Interrupted
-                rounds = [f"{recipe.id}:{name}" for name in names]
-                kept = options.out / f"seed-{seed}" / f"{recipe.id.partition('/')[0]}-{kind}.json"
-                yield seed, ran(options.plugin, pack, seed, rounds, kept)
+def fault_row(options: argparse.Namespace, planted: Planted) -> tuple[str, bool]:
+    """The row of one fault, and whether certification finds it."""
+    out = options.out / "faults" / planted.name
+    request = ["--plugin", options.plugin, *REQUEST, *SCALE, "--seed", str(SEED), "-k", planted.case]
+    request += ["--reference", str(pack_of(options, SEED))]
+    code = certified(out, request, f"inference_faults:plant_{planted.fault}")
+    record = records_of(out)[planted.case]
+    fault = planted.fault.replace("_", " ")
+    words = row(fault, planted.model, planted.scheme, record["state"], code, found_by(record))
+    return words, (code, record["state"]) == (NOT_CONFORMANT, "failed")
 
 
-def tables(found: Mapping[tuple[int, str], tuple[str, list[str]]]) -> str:
-    """In Markdown: healthy runs, a column a seed; and faults."""
-    seeds = sorted({seed for seed, _ in found})
-    lines = [f"| Model | Scheme | {' | '.join(f'Seed {seed}' for seed in seeds)} |", "|" + " --- |" * (2 + len(seeds))]
-    for name in dict.fromkeys(name for _, name in found if name.endswith(":healthy")):
-        recipe, scheme, _ = name.split(":")
-        states = (found.get((seed, name), ("-",))[0] for seed in seeds)
-        lines.append(f"| {recipe.partition('/')[0]} | {scheme} | {' | '.join(states)} |")
-    lines += ["", "| Fault | Model | Scheme | Ways | State | Found by |", "|" + " --- |" * 6]
-    for (_, name), (state, gates) in found.items():
-        recipe, scheme, fault, ways = (*name.split(":"), "all")[:4]
-        if fault != "healthy":
-            words = (fault.replace("_", " "), recipe.partition("/")[0], scheme, ways, state, ", ".join(gates))
-            lines.append(f"| {' | '.join(words)} |")
-    return "\n".join(lines)
+def found_by(record: Mapping[str, Any]) -> str:
+    """Gates with the ways that they failed in, ``logits (eager, static); check (serving cached)``."""
+    ways: dict[str, dict[str, None]] = {}
+    for one in wrong_figures(record):
+        gate, _, way = one["gate"].partition(", ")
+        ways.setdefault(gate, {})[way or one["output"]] = None
+    return "; ".join(f"{gate} ({', '.join(names)})" for gate, names in ways.items())
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plugin", required=True)
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="0 to N-1 [5]")
-    parser.add_argument("--torch-python", required=True, metavar="PATH", help="an interpreter that has PyTorch")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser = parser_of(__doc__)
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cases at a time [1]")
     parser.add_argument(
-        "--seconds", type=float, default=float("inf"), metavar="S", help="after these nothing further begins"
+        "--seconds", type=float, default=float("inf"), metavar="S", help="after these no further certification begins"
     )
     options = parser.parse_args()
-    found: dict[tuple[int, str], tuple[str, list[str]]] = {}
+    (options.out / "faults").mkdir(parents=True, exist_ok=True)
+    clock = Clock(options.seconds)
+    bundles, faults = [], []
     try:
-        for seed, rounds in everything(options):
-            found |= {(seed, name): result for name, result in rounds.items()}
+        for seed in range(options.seeds):
+            clock.check()
+            bundles.append(certified_seed(options, seed))
+        for planted in FAULTS:
+            clock.check()
+            faults.append(fault_row(options, planted))
     except Interrupted:
         print("interrupted; the same command goes on")
-        return 3
-    print(f"\n{tables(found)}")
-    wanted = {key: "passed" if key[1].endswith(":healthy") else "failed" for key in found}
-    sound = all(state == wanted[key] for key, (state, _) in found.items())
-    return 0 if sound else 1
+        return INCONCLUSIVE
+    lines, healthy = seed_table(bundles)
+    lines += ["", *table("Fault", "Model", "Scheme", "Case", "Exit code", "Found by"), *(words for words, _ in faults)]
+    publish(options.out, lines)
+    return CONFORMANT if healthy and all(right for _, right in faults) else NOT_CONFORMANT
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Inference on refchip at the scale of a sample: nothing is wrong with a healthy device, and faults are found.
 
-Whole runs, with answers, load and the checks of the engine, are what tools/inference_rounds.py makes.
+Whole certifications, with answers, load and the checks of the engine, are what tools/inference_rounds.py makes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from adapter_conform.certification.packs import builtin
 from conform_harness import conform_environment
 
 pytestmark = pytest.mark.device
@@ -33,7 +32,7 @@ FAULTY = {
 
 
 def test_logits_of_every_kind_of_integers_and_of_each_fault(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROUNDS), str(builtin("sample")), "sample", "0", *HEALTHY, *FAULTY, "--logits-alone"]
+    command = [sys.executable, str(ROUNDS), *HEALTHY, *FAULTY]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=500, env=conform_environment(), cwd=tmp_path, check=False
     )

@@ -141,7 +141,14 @@ def test_what_does_not_fit_is_refused(call: Call) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_weight_only_linear(call: Call, dtype: str, algo: str, group: int) -> None:
     """The scales are powers of two, so that only float32 sums and the rounding of the result are left."""
-    layers = (((2, 3), 640, 300, True), ((1,), 1000, 258, False), ((4,), 200, 6, True), ((1500,), 64, 4, True))
+    layers = (
+        ((2, 3), 640, 300, True),
+        ((1,), 1000, 258, False),
+        ((2,), 100, 10, True),
+        ((3,), 1000, 4, False),
+        ((4,), 200, 6, True),
+        ((1500,), 64, 4, True),
+    )
     for lead, k, n, with_bias in layers:
         w, x = on_grid(k, n, algo, group, k), normal((*lead, k), dtype, n)
         q, s = quantize(call, w, dtype, algo, group)

@@ -145,8 +145,10 @@ _OPTIONS: Mapping[str, tuple[tuple[str, float], ...]] = {
 }
 _WIDE = ("pretrain", "sft")
 """Tasks that are also trained in bfloat16."""
-_QUESTIONS = {"proxy": 800, "sample": 320, "full": 1319}
-"""Held-out questions of inference: 299 is the least that an equivalence test needs."""
+_QUESTIONS = {"proxy": 800, "sample": 800, "full": 1319}
+"""Held-out questions of inference. 299 are the least that an equivalence test needs, but among 320 a few answers that
+rounding turns leave it open: a model of the scale "sample" has learned next to nothing, and LLaMA1-13B in bfloat16 with
+seed 3 needed 714."""
 _SCHEMES = {
     "I": ("float32", "float16", "bfloat16"),
     "II": ("int8",),

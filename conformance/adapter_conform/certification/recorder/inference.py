@@ -43,7 +43,7 @@ Maxima = dict[str, NDArray[np.float32]]
 
 
 def measure_inference(recipe: Recipe, conditions: Conditions, weights: Weights) -> tuple[Measurement, Any]:
-    """The measurement of one run, and the network. Scores of items are taken in the base variant alone.
+    """The measurement of one run, and the network. Items are answered in the base variant alone.
 
     Raises:
         ValueError: this release of transformers holds the model's linear layers in a way that cannot be calibrated.
@@ -64,7 +64,9 @@ def measure_inference(recipe: Recipe, conditions: Conditions, weights: Weights) 
     judged = texts.judged
     whole = LogitRecord.of(np.stack(logits)[judged], texts.labels[judged], int(recipe.option("full_positions")))
     measurement.logits = {"model": whole.to_json()}
-    if recipe.evaluation.items and conditions.variant.name == "base":
+    # What no device is held against answers nothing: float32 of a quantized recipe is there for its logits alone.
+    asked = conditions.variant.name == "base" and conditions.precision in recipe.precisions
+    if recipe.evaluation.items and asked:
         measurement.items = _items(recipe, network, conditions)
     measurement.tokens_per_step = recipe.schedule.tokens_per_step
     measurement.digests = _digests(recipe)
