@@ -3,11 +3,11 @@
     python tools/certify_rounds.py --plugin refchip --seeds 5 --torch-python /opt/torch/bin/python --out rounds
 
 At the scale "sample" it records a reference pack for every seed, certifies the training of level I with it, and
-certifies pretraining with each fault of tests/faults/training_faults.py planted, against the pack that comes with the
-release. All of it is done by `adapter-conform`, as a user does it. What is done already is not done again: after an
-interruption the same command goes on. The tables that it prints are also in tables.md of the folder. Exit code: 0 when
-every seed is conformant, every healthy run passes and every fault is found; 1 otherwise; 2 where a step could not be
-done.
+certifies pretraining with each fault of tests/faults/training_faults.py and diffusion_faults.py planted, against the
+pack that comes with the release. All of it is done by `adapter-conform`, as a user does it. What is done already is not
+done again: after an interruption the same command goes on. The tables that it prints are also in tables.md of the
+folder. Exit code: 0 when every seed is conformant, every healthy run passes and every fault is found; 1 otherwise; 2
+where a step could not be done.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ from rounds import (
 TASKS = ("pretrain", "sft", "lora", "prefix", "dpo")
 PRECISIONS = "float32,bfloat16"
 VARIANTS = "base,sdpa,ulp"
+SD_FAULTS = (
+    "group_norm_epsilon",
+    "next_time_embedding",
+    "bfloat16_convolution",
+    "missing_block_gradient",
+    "doubled_gradient",
+    "lost_row_gradient",
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,16 @@ class Round:
     """One certification of a pretraining in float32."""
 
     fault: str = ""
-    """Of training_faults.py; empty for none."""
+    """Empty for none."""
     model: str = "llama1-13b"
     level: str = "I"
     cards: int = 1
+    module: str = "training_faults"
+    """Of tests/faults."""
+
+    @property
+    def plants(self) -> str:
+        return f"{self.module}:plant_{self.fault}" if self.fault else ""
 
     @property
     def case(self) -> str:
@@ -69,6 +83,8 @@ ROUNDS = (
     Round("lost_second_card", cards=2),
     Round(model="qwen2-57b-a14b", level="III"),
     Round("unmended_router", "qwen2-57b-a14b", "III"),
+    Round(model="sd", level="II"),
+    *(Round(fault, "sd", "II", module="diffusion_faults") for fault in SD_FAULTS),
 )
 
 
@@ -92,7 +108,7 @@ def fault_row(options: argparse.Namespace, planned: Round) -> tuple[str, bool]:
     out = options.out / "faults" / planned.name
     request = ["--plugin", options.plugin, "--level", planned.level, "--task", "pretrain", *SCALE]
     request += ["-k", planned.case, *(["--cards", str(planned.cards)] if planned.cards > 1 else [])]
-    code = certified(out, request, f"training_faults:plant_{planned.fault}" if planned.fault else "")
+    code = certified(out, request, planned.plants)
     record = records_of(out)[planned.case]
     gates = ", ".join(failed_gates(record))
     # Pretraining alone is never a whole level: without a fault the case passes and the level stays open.

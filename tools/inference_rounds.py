@@ -74,6 +74,10 @@ FAULTS = (
     Planted("block_reused_too_early", "a8w8"),  # a8w8 is the model's first scheme, which has the checks of the engine
     Planted("off_by_one_after_a_hit", "a8w8"),
     Planted("seed_ignored", "a8w8"),
+    Planted("one_wrong_scale", "int8", "sd"),
+    Planted("second_picture_of_a_batch", "int8", "sd"),
+    Planted("guidance_left_out", "int8", "sd"),
+    Planted("sampler_a_step_late", "int8", "sd"),
 )
 
 
