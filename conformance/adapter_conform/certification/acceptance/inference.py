@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from adapter_conform.certification.recipes import Recipe
 from adapter_conform.certification.recipes.inference import SCHEMES, SERVED, Scheme
 from adapter_conform.certification.standard import Requirement
 
-__all__ = ["WAYS", "inference_execution", "inference_rules", "placement", "serving_ratio", "weight_size"]
+__all__ = ["WAYS", "inference_execution", "inference_rules", "serving_ratio", "ways_executed", "weight_size"]
 
 WAYS = ("eager", "static")
 """How every model has to run; those that the serving engine knows also "served"."""
@@ -33,16 +33,26 @@ _BYTES_SLACK = 1.05
 def inference_execution(recipe: Recipe, device: Measurement) -> Iterator[GateFigure]:
     """The products of every way ran in the scheme, as often as the model has them; nothing stayed in a wider dtype."""
     scheme = SCHEMES.get(device.precision)
+    if scheme is None:
+        yield inconclusive("execution", "products", f"there is no scheme {device.precision!r}")
+        return
+    yield from ways_executed(device, _ways(recipe), lambda way, ran: _products(recipe, scheme, way, ran))
+
+
+def ways_executed(
+    device: Measurement, wanted: Iterable[str], products: Callable[[str, Mapping[str, Any]], Iterator[GateFigure]]
+) -> Iterator[GateFigure]:
+    """What ``products`` says of each of the ``wanted`` ways; where exported programs and parameters lay."""
     ways = device.executed.get("ways")
-    if scheme is None or not isinstance(ways, Mapping):
+    if not isinstance(ways, Mapping):
         yield inconclusive("execution", "products", "the run did not record them")
         return
-    for way in _ways(recipe):
+    for way in wanted:
         if way in ways:
-            yield from _products(recipe, scheme, way, ways[way])
+            yield from products(way, ways[way])
         else:
             yield inconclusive("execution", f"products, {way}", "the model did not run this way")
-    yield placement(ways.get("static", {}).get("lowered"))
+    yield _placement(ways.get("static", {}).get("lowered"))
     names = device.executed.get("off_device")
     if isinstance(names, list):
         yield fulfilled("execution", "parameters elsewhere", ", ".join(map(str, names[:8])))
@@ -50,7 +60,7 @@ def inference_execution(recipe: Recipe, device: Measurement) -> Iterator[GateFig
         yield inconclusive("execution", "parameters elsewhere", "the run did not record it")
 
 
-def placement(lowered: Any) -> GateFigure:
+def _placement(lowered: Any) -> GateFigure:
     """Of the exported program. An operator that is called eagerly raises where the device has no kernel; in a program
     it moves to the host in silence."""
     output = "kernels of the exported program elsewhere"

@@ -20,7 +20,7 @@ from adapter_conform.cases import GateFigure
 from adapter_conform.certification.acceptance.comparison import Comparison
 from adapter_conform.certification.acceptance.extras import Extras
 from adapter_conform.certification.acceptance.figures import at_most, fulfilled, inconclusive, information
-from adapter_conform.certification.acceptance.inference import placement, weight_size
+from adapter_conform.certification.acceptance.inference import ways_executed, weight_size
 from adapter_conform.certification.acceptance.logits import FACTOR, REPEATS_FACTOR
 from adapter_conform.certification.arrays import as_array
 from adapter_conform.certification.measurement import Measurement
@@ -88,21 +88,7 @@ def _calls(recipe: Recipe) -> dict[str, _Calls]:
 
 def painting_execution(recipe: Recipe, device: Measurement) -> Iterator[GateFigure]:
     """The products and convolutions of every way ran in the scheme, as often as the networks have them."""
-    ways = device.executed.get("ways")
-    if not isinstance(ways, Mapping):
-        yield inconclusive("execution", "products", "the run did not record them")
-        return
-    for way in _WAYS:
-        if way in ways:
-            yield from _executed(recipe, device.precision, way, ways[way])
-        else:
-            yield inconclusive("execution", f"products, {way}", "the model did not run this way")
-    yield placement(ways.get("static", {}).get("lowered"))
-    names = device.executed.get("off_device")
-    if isinstance(names, list):
-        yield fulfilled("execution", "parameters elsewhere", ", ".join(map(str, names[:8])))
-    else:
-        yield inconclusive("execution", "parameters elsewhere", "the run did not record it")
+    yield from ways_executed(device, _WAYS, lambda way, ran: _executed(recipe, device.precision, way, ran))
 
 
 def _executed(recipe: Recipe, precision: str, way: str, ran: Mapping[str, Any]) -> Iterator[GateFigure]:
