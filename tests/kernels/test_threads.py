@@ -60,6 +60,14 @@ for dtype in ("float32", "float16", "bfloat16"):
     (attended.astype("float32").square().mean() + product.astype("float32").square().mean()).backward()
     show(f"{dtype} attention", attended.detach(), q.grad, k.grad, v.grad)
     show(f"{dtype} product", product.detach(), x.grad, y.grad)
+    wide = paddle.to_tensor(drawn((1000, 2000), 30)).astype(dtype)
+    for rows in (1, 2, 8, 16):
+        few = x.detach()[:rows].matmul(wide)
+        a, b = (t.astype("float32").numpy().astype("float64") for t in (x.detach()[:rows], wide))
+        rounding = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+        bound = 1000 * 2.0**-24 * (abs(a) @ abs(b)) + rounding * abs(a @ b)  # a sum of 1000 in float32, rounded
+        assert (abs(few.astype("float32").numpy() - a @ b) <= bound).all(), (dtype, rows)
+        show(f"{dtype} {rows} rows", few)
     paddle.seed(5)
     show(f"{dtype} random", F.dropout(x.detach(), 0.3), paddle.uniform([300, 500]), paddle.randn([301, 501]))
 """
@@ -77,6 +85,6 @@ def digests(threads: int) -> list[str]:
 @pytest.mark.device
 def test_one_thread_and_several_give_the_same_bits() -> None:
     alone = digests(1)
-    assert len(alone) == 3 * 33
+    assert len(alone) == 3 * 37
     for threads in (2, 3):
         assert digests(threads) == alone, f"REFCHIP_THREADS={threads}"
