@@ -170,6 +170,22 @@ def test_a_run_in_plain_json_is_read_too(pack: Path) -> None:
     assert read_pack(pack).measurements == before.measurements
 
 
+def test_a_run_that_is_there_twice_is_refused(pack: Path) -> None:
+    """Compressed and plain, as a merge of an older pack and a newer one would have it: which one would be the base?"""
+    replaced(pack, BASE.removesuffix(".gz"), gzip.decompress((pack / BASE).read_bytes()))
+    refused(pack, PRETRAIN.id, "float32 base is there twice")
+
+
+def test_packs_that_hold_a_run_in_two_forms_are_not_merged(pack: Path, tmp_path: Path) -> None:
+    older = Path(shutil.copytree(pack, tmp_path / "older"))
+    replaced(older, BASE.removesuffix(".gz"), gzip.decompress((older / BASE).read_bytes()))
+    (older / BASE).unlink()
+    edit(older, lambda data: data["files"].pop(BASE))
+    with pytest.raises(PackError, match="hold the run"):
+        merge_packs([older, pack], tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()
+
+
 def test_a_missing_file_is_found(pack: Path) -> None:
     (pack / BASE).unlink()
     refused(pack, BASE, "is missing")

@@ -55,6 +55,10 @@ def _faults(first: Pack, other: Pack) -> Iterator[str]:
     for relative in sorted(files[0].keys() & files[1].keys()):
         if files[0][relative] != files[1][relative]:
             yield f"{both}: they hold another {relative} each; leave it out of one (record with --recipe)"
+    for one in sorted(set(files[0]) ^ set(files[1])):
+        other_form = one.removesuffix(".gz") if one.endswith(".gz") else f"{one}.gz"
+        if one in files[0] and other_form in files[1]:
+            yield f"{both}: they hold the run {one} and {other_form}; leave it out of one (record with --recipe)"
     starts = first.manifest.weights, other.manifest.weights
     for recipe in sorted(starts[0].keys() & starts[1].keys()):
         if starts[0][recipe] != starts[1][recipe]:

@@ -154,7 +154,7 @@ def _measurement(folder: Path, manifest: PackManifest, relative: str) -> Measure
 
 
 def _provenance_faults(pack: Pack) -> Iterator[str]:
-    """A measurement that another device made, or a GPU that is not described."""
+    """A measurement that another device made, or that is there twice, or a GPU that is not described."""
     device = pack.provenance["device"]
     versions = pack.provenance.get("versions")
     if not isinstance(versions, dict):
@@ -172,10 +172,12 @@ def _provenance_faults(pack: Pack) -> Iterator[str]:
             yield f"{one.recipe} {one.precision} {one.variant} was measured on {one.environment.get('device')}"
     seen = set()
     for one in pack.measurements:
-        key = one.recipe, one.precision
-        if one.variant != "base" and key not in seen:
+        run = one.recipe, one.precision, one.variant
+        if run in seen:
+            yield f"{' '.join(run)} is there twice"
+        if one.variant != "base" and (one.recipe, one.precision, "base") not in seen:
             yield f"{one.recipe} {one.precision} has repetitions and no base"
-        seen.add(key)
+        seen.add(run)
 
 
 def _recipe_faults(pack: Pack) -> Iterator[str]:

@@ -25,7 +25,7 @@ TASKS = ("pretrain", "sft", "lora", "prefix", "dpo", "inference")
 class _Scale:
     schedules: Mapping[str, Schedule]
     """By task. At rates twice (LoRA) or three times (DPO) those of ``proxy`` the last bit of a starting weight grows to
-    1e-3 and 5e-2 of the loss, and a reference that differs so from itself can judge nobody; here it stays at 1e-6."""
+    1e-3 and 5e-2 of the loss, and a reference that differs so from itself can judge nobody; here it is below 1e-5."""
     exceptions: Mapping[tuple[str, str], Schedule]
     """Model, task -> another schedule than other models have."""
     evaluation: Evaluation
