@@ -110,7 +110,8 @@ struct Cut {
   Cut(int64_t m, int64_t n, int64_t k) : columns(n >= m) {
     constexpr double kMultiplications = 1 << 22;  // worth waking another core
     const int64_t side = columns ? n : m, other = columns ? m : n;
-    // Four rows take as long as sixteen, as if the other operand were packed for them all the same; one takes a quarter.
+    // Four rows take as long as sixteen, as if the other operand were packed for them all the same; one takes a
+    // quarter.
     const int64_t counted = other == 1 ? 1 : std::max<int64_t>(other, 16);
     const auto work = static_cast<int64_t>(static_cast<double>(side) * static_cast<double>(counted) *
                                            static_cast<double>(k) / kMultiplications);
